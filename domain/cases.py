@@ -1,0 +1,106 @@
+"""The case: its kinds, where it can be, how it can end, and the events that put it there."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.actors import Actor
+
+
+class CaseKind(StrEnum):
+    REFUND = "refund"
+    FEE_WAIVER = "fee_waiver"
+    OVERCHARGE = "overcharge"
+    CANCELLATION = "cancellation"
+
+
+class Status(StrEnum):
+    """Where a case is. Derived from its last lifecycle event; nobody sets it."""
+
+    OPEN = "open"
+    AWAITING_APPROVAL = "awaiting_approval"
+    SENDING = "sending"
+    SETTLING = "settling"
+    TRACING = "tracing"
+    CLOSED = "closed"
+
+
+class Outcome(StrEnum):
+    """How a case ended."""
+
+    REFUNDED = "refunded"
+    CREDITED = "credited"
+    REFUSED = "refused"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    REJECTED_BY_PROVIDER = "rejected_by_provider"
+    FAILED_AT_BANK = "failed_at_bank"
+    UNCONFIRMED = "unconfirmed"
+
+
+class EventKind(StrEnum):
+    OPENED = "opened"
+    DECIDED = "decided"
+    APPROVAL_RECORDED = "approval_recorded"
+    DECLINE_RECORDED = "decline_recorded"
+    REMINDED = "reminded"
+    ACCEPTED = "accepted"
+    """The provider took the order to move the money."""
+    LOOKED = "looked"
+    TRACE_OPENED = "trace_opened"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    LINKED = "linked"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    CLOSED = "closed"
+
+
+class Desk(StrEnum):
+    BILLING = "billing"
+    RETENTION = "retention"
+    FINANCE = "finance"
+
+
+class Language(StrEnum):
+    EN = "en"
+    ES = "es"
+    KO = "ko"
+
+
+def case_id_for(kind: CaseKind, request_id: str) -> str:
+    """The case that a request opens, whichever path it comes by.
+
+    A digest of the request id, so that a process that dies between writing it down and
+    starting the workflow finds the same case again. 26 base32 characters = 130 bits.
+    """
+    digest = hashlib.sha256(f"{kind.value}:{request_id}".encode()).digest()
+    return f"{kind.value}-{base64.b32encode(digest).decode().lower()[:26]}"
+
+
+class CaseEvent(BaseModel):
+    """One line of a case's account in the books.
+
+    ``step`` is unique within the case: a retried activity writes once. ``body`` holds JSON
+    types, references and sealed text only; ``occurred_at`` is the case's own instant (UTC).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    step: str
+    kind: EventKind
+    occurred_at: datetime
+    actor: Actor
+    body: dict[str, Any]
+    policy: str = ""
+    policy_version: int = 0
+    policy_hash: str = ""
+    workflow_id: str = ""
+    run_id: str = ""

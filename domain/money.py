@@ -1,0 +1,193 @@
+"""Amounts: integers in minor units with their currency. The only place that calculates them.
+
+Exponents follow ISO 4217 (list one, 2024-06): most currencies have two decimals, some none,
+some three. Percentages are basis points (1 bps = 1/10,000) and every rounding is named by
+the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from enum import StrEnum
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ZERO_DECIMALS = frozenset(
+    [
+        "bif",
+        "clp",
+        "djf",
+        "gnf",
+        "jpy",
+        "kmf",
+        "krw",
+        "mga",
+        "pyg",
+        "rwf",
+        "ugx",
+        "vnd",
+        "vuv",
+        "xaf",
+        "xof",
+        "xpf",
+    ]
+)
+THREE_DECIMALS = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
+
+LARGEST_MINOR = 10**15
+"""Amounts beyond this are refused as input: no charge of a provider comes near it."""
+
+
+def exponent(currency: str) -> int:
+    """Decimals of an ISO 4217 currency, in lower case as the provider writes it."""
+    if currency in ZERO_DECIMALS:
+        return 0
+    return 3 if currency in THREE_DECIMALS else 2
+
+
+class Rounding(StrEnum):
+    """How a fraction of a minor unit becomes whole; always said at the call."""
+
+    HALF_EVEN = "half_even"
+    HALF_UP = "half_up"
+    DOWN = "down"
+    UP = "up"
+
+
+_DECIMAL_ROUNDING = {
+    Rounding.HALF_EVEN: ROUND_HALF_EVEN,
+    Rounding.HALF_UP: ROUND_HALF_UP,
+    Rounding.DOWN: ROUND_DOWN,
+    Rounding.UP: ROUND_CEILING,
+}
+
+
+class Money(BaseModel):
+    """``amount_minor`` minor units of ``currency`` (lower-case ISO 4217 code)."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    amount_minor: int = Field(ge=-LARGEST_MINOR, le=LARGEST_MINOR)
+    currency: str = Field(pattern=r"^[a-z]{3}$")
+
+    @classmethod
+    def zero(cls, currency: str) -> Self:
+        return cls(amount_minor=0, currency=currency)
+
+    @classmethod
+    def from_decimal(cls, text: str | Decimal, currency: str, rounding: Rounding) -> Self:
+        """Major units (``"26.85"``) to money, rounded once by ``rounding``."""
+        scaled = Decimal(text).scaleb(exponent(currency))
+        whole = scaled.quantize(Decimal(1), rounding=_DECIMAL_ROUNDING[rounding])
+        return cls(amount_minor=int(whole), currency=currency)
+
+    def to_decimal(self) -> Decimal:
+        """Major units, exactly."""
+        return Decimal(self.amount_minor).scaleb(-exponent(self.currency))
+
+    def _same(self, other: Money) -> None:
+        if self.currency != other.currency:
+            raise ValueError(f"{self.currency} and {other.currency} are never added or compared")
+
+    def __add__(self, other: Money) -> Money:
+        self._same(other)
+        return Money(amount_minor=self.amount_minor + other.amount_minor, currency=self.currency)
+
+    def __sub__(self, other: Money) -> Money:
+        self._same(other)
+        return Money(amount_minor=self.amount_minor - other.amount_minor, currency=self.currency)
+
+    def __neg__(self) -> Money:
+        return Money(amount_minor=-self.amount_minor, currency=self.currency)
+
+    def __lt__(self, other: Money) -> bool:
+        self._same(other)
+        return self.amount_minor < other.amount_minor
+
+    def __le__(self, other: Money) -> bool:
+        self._same(other)
+        return self.amount_minor <= other.amount_minor
+
+    def __bool__(self) -> bool:
+        return self.amount_minor != 0
+
+    def __str__(self) -> str:
+        """``26.85 EUR``: for logs and error texts, not for customers."""
+        return f"{self.to_decimal():f} {self.currency.upper()}"
+
+    def share(self, bps: int, rounding: Rounding) -> Money:
+        """``bps`` basis points of this amount."""
+        return self.times_ratio(bps, 10_000, rounding)
+
+    def times_ratio(self, numerator: int, denominator: int, rounding: Rounding) -> Money:
+        """This amount x ``numerator`` / ``denominator`` in exact arithmetic, rounded once.
+
+        Raises ``ValueError`` when the denominator is not positive.
+        """
+        if denominator <= 0:
+            raise ValueError("a ratio needs a positive denominator")
+        return Money(
+            amount_minor=divide(self.amount_minor * numerator, denominator, rounding),
+            currency=self.currency,
+        )
+
+    def allocate(self, weights: Sequence[int]) -> list[Money]:
+        """Split by integer ``weights`` so that the parts sum exactly to this amount.
+
+        What is left after flooring goes one unit each to the largest remainders, earlier
+        parts first. Raises ``ValueError`` when no weight is positive or one is negative.
+        """
+        total = sum(weights)
+        if total <= 0 or min(weights) < 0:
+            raise ValueError("weights must be non-negative with a positive sum")
+        sign = -1 if self.amount_minor < 0 else 1
+        whole = abs(self.amount_minor)
+        floors = [whole * weight // total for weight in weights]
+        order = sorted(range(len(weights)), key=lambda i: (-(whole * weights[i] % total), i))
+        for i in order[: whole - sum(floors)]:
+            floors[i] += 1
+        return [Money(amount_minor=sign * part, currency=self.currency) for part in floors]
+
+
+def divide(numerator: int, denominator: int, rounding: Rounding) -> int:
+    """Integer division rounded by name; exact for any size."""
+    quotient, remainder = divmod(numerator, denominator)
+    match rounding:
+        case Rounding.UP:
+            return quotient + (remainder > 0)
+        case Rounding.DOWN:
+            return quotient + (remainder > 0 and numerator < 0)
+        case Rounding.HALF_UP:
+            # away from zero at the half, as ROUND_HALF_UP of the decimal specification
+            twice = 2 * remainder
+            return quotient + (twice > denominator or (twice == denominator and numerator >= 0))
+        case Rounding.HALF_EVEN:
+            twice = 2 * remainder
+            return quotient + (twice > denominator or (twice == denominator and quotient % 2 == 1))
+
+
+def total(amounts: Iterable[Money], currency: str) -> Money:
+    """Sum in one currency; zero when empty. Raises ``ValueError`` on another currency."""
+    result = Money.zero(currency)
+    for amount in amounts:
+        result = result + amount
+    return result
+
+
+def smallest(*amounts: Money) -> Money:
+    """The least of amounts in one currency."""
+    return sorted(amounts)[0]
+
+
+def refundable_remainder(
+    captured: Money, refunded_at_provider: Iterable[Money], reserved_by_us: Iterable[Money]
+) -> Money:
+    """What may still be refunded of a charge, never below zero.
+
+    ``reserved_by_us`` are holds and posts of ours that the provider does not list yet.
+    """
+    currency = captured.currency
+    left = captured - total(refunded_at_provider, currency) - total(reserved_by_us, currency)
+    return left if left.amount_minor > 0 else Money.zero(currency)

@@ -1,0 +1,227 @@
+"""Messages between the refund workflow, its activities and those who start it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+
+from domain.actors import Actor
+from domain.approvals import ApprovalSlot
+from domain.cases import Language, Outcome
+from domain.decisions import RefundMethod, RefundVerdict
+from domain.money import LARGEST_MINOR, Money
+
+
+class RefundReason(StrEnum):
+    DUPLICATE_CHARGE = "duplicate_charge"
+    SERVICE_UNAVAILABLE = "service_unavailable"
+    BILLED_AFTER_CANCELLATION = "billed_after_cancellation"
+    CANCELLED_IN_TRIAL = "cancelled_in_trial"
+    UNUSED_PERIOD = "unused_period"
+    NOT_AS_AGREED = "not_as_agreed"
+    COURTESY = "courtesy"
+    OTHER = "other"
+
+
+CONCESSION_REASONS = frozenset({RefundReason.COURTESY})
+"""Refunds that are given rather than owed; they count on the customer's concession account."""
+
+
+class Authority(BaseModel):
+    """The decision of another case that this refund carries out.
+
+    The refund re-checks it, the remainder and the interlock, and asks no second approval.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    decision_hash: str
+    approval_digest: str
+    charge: str
+    amount: Money
+
+
+Attribute = bool | StrictInt | str | None
+
+
+class RefundRequest(BaseModel):
+    """What is asked, as the workflow carries it: references and sealed text, no personal data.
+
+    ``amount_minor`` None asks for all that remains. ``customer`` and ``charge`` are the
+    provider's ids. ``text`` is the customer's own words, sealed under the customer's key.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request_id: str = Field(pattern=r"^[A-Za-z0-9_.:#-]{1,200}$")
+    customer: str = Field(pattern=r"^cus_[A-Za-z0-9_]{1,60}$")
+    charge: str = Field(pattern=r"^(ch|py)_[A-Za-z0-9_]{1,60}$")
+    amount_minor: StrictInt | None = Field(default=None, gt=0, le=LARGEST_MINOR)
+    currency: str = Field(pattern=r"^[a-z]{3}$")
+    reason: RefundReason
+    requested_by: Actor
+    language: Language = Language.EN
+    jurisdiction: str = Field(default="US", pattern=r"^[A-Z]{2}(-[A-Z]{2})?$")
+    consents_to_credit: bool = False
+    text: str = ""
+    attributes: dict[str, Attribute] = Field(default_factory=dict)
+    authorised_by: Authority | None = None
+    policy: str = Field(default="refund", pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+
+
+class RefundCaseInput(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    request: RefundRequest
+
+
+class DecideInput(BaseModel):
+    """``now`` is the workflow's instant: activities ask no clock what day it is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    request: RefundRequest
+    now: datetime
+
+
+class RefundDecision(BaseModel):
+    """What the workflow must know of a decision; the rest lies in the books.
+
+    A refusal is already closed in the books when this comes back.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    verdict: RefundVerdict
+    rule: str
+    why: str
+    policy: str
+    version: int
+    policy_hash: str
+    amount: Money
+    method: RefundMethod
+    destination: str
+    digest: str
+    slots: tuple[ApprovalSlot, ...]
+
+
+class RecordApprovalInput(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    slot: ApprovalSlot
+    verdict: str
+    signed_json: str
+    note: str
+    amount: Money
+    policy_hash: str
+    now: datetime
+
+
+class SendInput(BaseModel):
+    """``look_first`` when an earlier execution may have reached the provider."""
+
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    step: str
+    digest: str
+    now: datetime
+    look_first: bool = False
+
+
+class SendStatus(StrEnum):
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
+class SendResult(BaseModel):
+    """``looks`` are the instants of settlement, ascending, the last the maximum day."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: SendStatus
+    provider_id: str = ""
+    reason: str = ""
+    outcome: Outcome | None = None
+    looks: tuple[datetime, ...] = ()
+    trace_looks: tuple[datetime, ...] = ()
+
+
+class LookInput(BaseModel):
+    """``ordinal`` numbers the looks of a case; ``at_maximum`` is the maximum day,
+    ``last`` the end of patience after it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    ordinal: int
+    now: datetime
+    at_maximum: bool = False
+    last: bool = False
+
+
+class LookResult(BaseModel):
+    """``outcome`` is set when this look closed the case in the books."""
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: Outcome | None = None
+    tracing: bool = False
+
+
+class CloseInput(BaseModel):
+    """End a case whose money never moved: release what it held. ``by`` decided it, if a person."""
+
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    outcome: Outcome
+    now: datetime
+    signed_json: str = ""
+    note: str = ""
+
+
+class WithdrawMessage(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    signed_json: str
+    note: str = ""
+
+
+class ProviderNews(BaseModel):
+    """A webhook that tells something new about money of this case; the case looks for itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event_id: str
+    event_type: str
+
+
+class CaseDescription(BaseModel):
+    """The running case's own answer: what it waits for and until when (UTC)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    status: str
+    waits_for: str
+    until: datetime | None
+    then: str
+    digest: str
+    open_slots: tuple[str, ...]
+    amount: Money | None
+
+
+class RefundResult(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    outcome: Outcome
+    rule: str
+    amount: Money
