@@ -13,8 +13,18 @@ from domain.money import Money
 
 
 class Verdict(StrEnum):
+    """A person's answer on an approval slot."""
+
     APPROVE = "approve"
     DECLINE = "decline"
+
+
+class Action(StrEnum):
+    """What a person may do to a waiting case."""
+
+    APPROVE = "approve"
+    DECLINE = "decline"
+    WITHDRAW = "withdraw"
 
 
 class ApprovalSlot(BaseModel):
@@ -51,18 +61,20 @@ class RefusalCode(StrEnum):
     UNKNOWN_CASE = "unknown_case"
 
 
-class DecideMessage(BaseModel):
-    """An approver's yes or no, as the edge sends it. ``note`` is sealed text or empty."""
+class Judgement(BaseModel):
+    """A person's message to a waiting case, as the edge sends it.
+
+    ``slot`` is empty for a withdrawal. ``note`` is sealed text or empty.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     slot: str
-    verdict: Verdict
     signed: SignedActor
     note: str = ""
 
 
-class DecideAnswer(BaseModel):
+class Answer(BaseModel):
     """What became of it: recorded, or refused with the reason."""
 
     model_config = ConfigDict(frozen=True)

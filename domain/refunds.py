@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
-from domain.actors import Actor
-from domain.approvals import ApprovalSlot
+from domain.actors import Actor, SignedActor
+from domain.approvals import Action, ApprovalSlot
 from domain.cases import Language, Outcome
 from domain.decisions import RefundMethod, RefundVerdict
 from domain.money import LARGEST_MINOR, Money
@@ -73,10 +73,13 @@ class RefundRequest(BaseModel):
 
 
 class RefundCaseInput(BaseModel):
+    """``attempt_seconds`` bounds one attempt of one activity (start to close)."""
+
     model_config = ConfigDict(frozen=True)
 
     case_id: str
     request: RefundRequest
+    attempt_seconds: int = 30
 
 
 class DecideInput(BaseModel):
@@ -110,16 +113,20 @@ class RefundDecision(BaseModel):
     slots: tuple[ApprovalSlot, ...]
 
 
-class RecordApprovalInput(BaseModel):
+class RecordVerdictInput(BaseModel):
+    """A person's yes, no or withdrawal, to be judged under lock and recorded once.
+
+    ``slot`` is None for a withdrawal. ``slots_left`` counts the slots still open after this.
+    """
+
     model_config = ConfigDict(frozen=True)
 
     case_id: str
-    slot: ApprovalSlot
-    verdict: str
-    signed_json: str
+    action: Action
+    slot: ApprovalSlot | None
+    slots_left: int
+    signed: SignedActor
     note: str
-    amount: Money
-    policy_hash: str
     now: datetime
 
 
@@ -129,7 +136,6 @@ class SendInput(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     case_id: str
-    step: str
     digest: str
     now: datetime
     look_first: bool = False
@@ -175,23 +181,13 @@ class LookResult(BaseModel):
     tracing: bool = False
 
 
-class CloseInput(BaseModel):
-    """End a case whose money never moved: release what it held. ``by`` decided it, if a person."""
+class ExpireInput(BaseModel):
+    """End a case that nobody decided in time: release what it held."""
 
     model_config = ConfigDict(frozen=True)
 
     case_id: str
-    outcome: Outcome
     now: datetime
-    signed_json: str = ""
-    note: str = ""
-
-
-class WithdrawMessage(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-    signed_json: str
-    note: str = ""
 
 
 class ProviderNews(BaseModel):

@@ -1,0 +1,78 @@
+"""Names and types of every activity: what workflows schedule and collaborators implement.
+
+Workflow modules reach this file and the domain only, so that neither the provider's library
+nor SQLAlchemy is ever loaded inside Temporal's sandbox.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from temporalio import activity
+
+from domain.approvals import Answer
+from domain.refunds import (
+    DecideInput,
+    ExpireInput,
+    LookInput,
+    LookResult,
+    RecordVerdictInput,
+    RefundDecision,
+    SendInput,
+    SendResult,
+)
+
+DECIDE_REFUND = "decide_refund"
+RECORD_VERDICT = "record_verdict"
+SEND_REFUND = "send_refund"
+LOOK_AT_REFUND = "look_at_refund"
+EXPIRE_CASE = "expire_case"
+ALARM_UNKNOWN = "alarm_unknown"
+
+INVALID_REQUEST = "InvalidRequest"
+"""Error type of input that can never succeed; details: field, message, allowed."""
+
+
+class DecisionActivities(ABC):
+    """Policy: what may be done, and whether this person may say so."""
+
+    @abstractmethod
+    @activity.defn(name=DECIDE_REFUND)
+    async def decide_refund(self, asked: DecideInput) -> RefundDecision:
+        """Fetch facts, then in one transaction decide, record and reserve."""
+
+    @abstractmethod
+    @activity.defn(name=RECORD_VERDICT)
+    async def record_verdict(self, given: RecordVerdictInput) -> Answer:
+        """Judge signature, authority and day limit under lock; record, or say why not.
+
+        A recorded decline or withdrawal ends the case in the same transaction.
+        """
+
+
+class PaymentActivities(ABC):
+    """Money at the provider."""
+
+    @abstractmethod
+    @activity.defn(name=SEND_REFUND)
+    async def send_refund(self, order: SendInput) -> SendResult:
+        """Judge remainder, interlock and digest again, order the money, post it."""
+
+    @abstractmethod
+    @activity.defn(name=LOOK_AT_REFUND)
+    async def look_at_refund(self, look: LookInput) -> LookResult:
+        """Ask the provider where the money is; record it; end the case when it is known."""
+
+
+class RecordActivities(ABC):
+    """Events that no provider and no policy has a part in."""
+
+    @abstractmethod
+    @activity.defn(name=EXPIRE_CASE)
+    async def expire_case(self, expired: ExpireInput) -> None:
+        """End a case that nobody decided in time and release what it held."""
+
+    @abstractmethod
+    @activity.defn(name=ALARM_UNKNOWN)
+    async def alarm_unknown(self, expired: ExpireInput) -> None:
+        """Put a movement of unknown outcome before the finance desk."""

@@ -1,0 +1,513 @@
+"""The only room beside the policies' own pages that asks the policy engine.
+
+``decide_refund`` fetches the provider's facts first, outside any transaction, then in one
+short transaction reads the books under lock, evaluates the pinned pack, writes the decision
+and reserves what it grants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, NoReturn
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from activities.contract import DECIDE_REFUND, INVALID_REQUEST, RECORD_VERDICT, DecisionActivities
+from activities.provider import NoSuchObject, Provider
+from activities.records import (
+    DESK_NOTICE,
+    HOLD,
+    amount_of,
+    case_event,
+    close,
+    existing_case,
+    notify,
+    void_and_close,
+)
+from decisions.library import Library
+from decisions.pack import Pack
+from domain.actors import Role, why_not_authentic
+from domain.approvals import (
+    Action,
+    Answer,
+    ApprovalSlot,
+    RefusalCode,
+    Verdict,
+    approval_digest,
+)
+from domain.canonical import canonical_json, plain
+from domain.cases import CaseEvent, CaseKind, Desk, EventKind, Outcome
+from domain.decisions import Decision, RefundMethod, RefundVerdict
+from domain.errors import InvalidRequest
+from domain.money import Money, refundable_remainder
+from domain.provider import DEAD_REFUNDS, ChargeFacts, CustomerFacts
+from domain.refunds import (
+    CONCESSION_REASONS,
+    DecideInput,
+    RecordVerdictInput,
+    RefundDecision,
+    RefundRequest,
+)
+from ledger import postings
+from ledger.books import Books
+from ledger.projection import CaseRow
+from ledger.reading import Reading
+from ledger.records import ApprovalRow, RefusedAttempt, ReservationScope
+from ledger.writing import BookTransaction
+
+YEAR = timedelta(days=365)
+
+_ASKED_IN_VAIN = frozenset({Outcome.REFUSED, Outcome.DECLINED, Outcome.EXPIRED})
+
+
+async def remainder_of(reading: Reading, charge: ChargeFacts, *, but_for: str = "") -> Money:
+    """What may still be refunded of a charge: the provider's view and our own, each cent once.
+
+    Our holds and posts that the provider lists already (by metadata) count on its side only.
+    ``but_for`` leaves one case's own hold out. Call it under the charge's lock.
+    """
+    alive = [refund for refund in charge.refunds if refund.status not in DEAD_REFUNDS]
+    listed = {refund.case_id for refund in alive if refund.case_id}
+    ours = await reading.reservations(ReservationScope.CHARGE, charge.id, charge.captured.currency)
+    return refundable_remainder(
+        charge.captured,
+        (refund.amount for refund in alive),
+        (r.amount for r in ours if r.case_id not in listed and r.case_id != but_for),
+    )
+
+
+class Decisions(DecisionActivities):
+    """Decides cases and judges the people who decide them."""
+
+    def __init__(
+        self,
+        books: Books,
+        provider: Provider,
+        library: Library,
+        verify_key: Ed25519PublicKey,
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._books = books
+        self._provider = provider
+        self._library = library
+        self._verify_key = verify_key
+        # A signature's freshness is the edge's wall clock against ours; case time has no part.
+        self._wall_clock = wall_clock
+
+    # -- decide ----------------------------------------------------------------------
+
+    @activity.defn(name=DECIDE_REFUND)
+    async def decide_refund(self, asked: DecideInput) -> RefundDecision:
+        async with self._books.reading() as reading:
+            before = await reading.event(asked.case_id, "decide")
+        if before is not None:
+            return _decided(before)
+        try:
+            return await self._decide(asked)
+        except InvalidRequest as invalid:
+            await self._refuse_input(asked, invalid)
+
+    async def _decide(self, asked: DecideInput) -> RefundDecision:
+        request = asked.request
+        pack = self._library.active(request.policy, asked.now)
+        pack.check_attributes(request.attributes)
+        charge, customer = await self._facts(request)
+        async with self._books.transaction() as tx:
+            await tx.lock_charge(charge.id)
+            is_concession = request.reason in CONCESSION_REASONS
+            if is_concession:
+                await tx.lock_concessions(request.customer, request.currency)
+            remainder = await remainder_of(tx.reading, charge)
+            amount = _asked_amount(request, charge, remainder)
+            facts = await _facts_of(tx.reading, asked, charge, customer, amount, remainder)
+            decision = pack.decide(facts, asked.now)
+            made = _refund_decision(asked, pack, decision)
+            await self._write(tx, asked, pack, decision, made, is_concession=is_concession)
+        return made
+
+    async def _facts(self, request: RefundRequest) -> tuple[ChargeFacts, CustomerFacts]:
+        try:
+            charge = await self._provider.charge(request.charge)
+        except NoSuchObject as error:
+            raise InvalidRequest(
+                "charge", f"the provider knows no charge {request.charge}", "an existing charge id"
+            ) from error
+        if charge.customer != request.customer:
+            raise InvalidRequest(
+                "charge",
+                f"{request.charge} is another customer's",
+                f"a charge of {request.customer}",
+            )
+        if charge.captured.currency != request.currency:
+            raise InvalidRequest(
+                "currency", f"{request.currency} is not the charge's", charge.captured.currency
+            )
+        try:
+            return charge, await self._provider.customer(request.customer)
+        except NoSuchObject as error:
+            raise InvalidRequest(
+                "customer",
+                f"the provider knows no customer {request.customer}",
+                "an existing customer id",
+            ) from error
+
+    async def _write(
+        self,
+        tx: BookTransaction,
+        asked: DecideInput,
+        pack: Pack,
+        decision: Decision,
+        made: RefundDecision,
+        *,
+        is_concession: bool,
+    ) -> None:
+        request = asked.request
+        opened = _opened_event(asked, pack, str(decision.outputs.get("priority", "normal")))
+        if not await tx.append_event(opened):
+            return
+        await tx.keep_policy(pack.name, pack.version, pack.hash, pack.content)
+        settlement = pack.settlement()
+        await tx.record_decision(
+            case_id=asked.case_id,
+            step="decide",
+            decision=decision,
+            outcome=plain({"made": made, "settlement": settlement}),
+            at=asked.now,
+        )
+        case = await existing_case(tx.reading, asked.case_id)
+        body = {
+            **made.model_dump(mode="json"),
+            "reason_key": decision.outputs.get("reason_key") or "",
+        }
+        await tx.append_event(case_event(case, "decide", EventKind.DECIDED, asked.now, body))
+        case = await existing_case(tx.reading, asked.case_id)
+        if made.verdict is RefundVerdict.REFUSE:
+            await close(tx, case, Outcome.REFUSED, asked.now)
+            return
+        await tx.post(postings.hold(asked.case_id, HOLD, made.amount, made.method, asked.now))
+        scopes = [(ReservationScope.CHARGE, request.charge)]
+        if is_concession:
+            scopes.append((ReservationScope.CONCESSIONS, request.customer))
+        for scope, key in scopes:
+            await tx.reserve(
+                case_id=asked.case_id,
+                step=HOLD,
+                scope=scope,
+                key=key,
+                amount=made.amount,
+                at=asked.now,
+            )
+        for slot in made.slots:
+            await notify(
+                tx,
+                case,
+                f"case.approval_wanted.{slot.id}",
+                asked.now,
+                {"slot": slot},
+                to=DESK_NOTICE,
+            )
+
+    async def _refuse_input(self, asked: DecideInput, invalid: InvalidRequest) -> NoReturn:
+        """Input that can never succeed leaves nothing but the refused attempt."""
+        async with self._books.transaction() as tx:
+            await tx.record_refused_attempt(
+                RefusedAttempt(
+                    case_id=asked.case_id,
+                    action="open_refund",
+                    actor=asked.request.requested_by,
+                    code=RefusalCode.INVALID.value,
+                    message=str(invalid),
+                    request_id=asked.request.request_id,
+                    at=asked.now,
+                )
+            )
+            await tx.forget_request(asked.request.request_id)
+        raise ApplicationError(
+            str(invalid),
+            invalid.field,
+            invalid.message,
+            invalid.allowed,
+            type=INVALID_REQUEST,
+            non_retryable=True,
+            category=ApplicationErrorCategory.BENIGN,
+        ) from invalid
+
+    # -- people ----------------------------------------------------------------------
+
+    @activity.defn(name=RECORD_VERDICT)
+    async def record_verdict(self, given: RecordVerdictInput) -> Answer:
+        step = given.action.value + (f":{given.slot.id}" if given.slot else "")
+        async with self._books.transaction() as tx:
+            case = await existing_case(tx.reading, given.case_id)
+            before = await tx.reading.event(given.case_id, step)
+            if before is not None and before.actor == given.signed.actor:
+                return Answer(recorded=True)
+            person = given.signed.actor
+            await tx.lock_charge(case.charge)
+            refusal = await self._why_not(tx, case, given)
+            if refusal is not None:
+                code, message = refusal
+                await tx.record_refused_attempt(
+                    RefusedAttempt(
+                        case_id=case.case_id,
+                        action=given.action.value,
+                        actor=person,
+                        code=code.value,
+                        message=message,
+                        request_id=given.signed.click_id,
+                        at=given.now,
+                    )
+                )
+                return Answer(recorded=False, code=code, message=message)
+            if given.slot is not None:
+                await self._record_slot(tx, case, given, given.slot, step)
+            if given.action is Action.DECLINE:
+                await void_and_close(
+                    tx, case, Outcome.DECLINED, given.now, actor=person, reason_key="declined"
+                )
+            elif given.action is Action.WITHDRAW:
+                await void_and_close(
+                    tx, case, Outcome.WITHDRAWN, given.now, actor=person, reason_key="withdrawn"
+                )
+        return Answer(recorded=True)
+
+    async def _record_slot(
+        self,
+        tx: BookTransaction,
+        case: CaseRow,
+        given: RecordVerdictInput,
+        slot: ApprovalSlot,
+        step: str,
+    ) -> None:
+        approves = given.action is Action.APPROVE
+        await tx.record_approval(
+            ApprovalRow(
+                case_id=case.case_id,
+                slot=slot.id,
+                verdict=Verdict.APPROVE if approves else Verdict.DECLINE,
+                actor=given.signed.actor,
+                digest=given.signed.digest,
+                amount=amount_of(case),
+                policy_hash=case.policy_hash,
+                signature_json=canonical_json(given.signed),
+                note=given.note,
+                at=given.now,
+            )
+        )
+        kind = EventKind.APPROVAL_RECORDED if approves else EventKind.DECLINE_RECORDED
+        body = {
+            "slot": slot.id,
+            "verdict": given.action.value,
+            "approver": given.signed.actor,
+            "note": given.note,
+            "slots_left": given.slots_left,
+        }
+        await tx.append_event(
+            case_event(case, step, kind, given.now, body, actor=given.signed.actor)
+        )
+
+    async def _why_not(
+        self, tx: BookTransaction, case: CaseRow, given: RecordVerdictInput
+    ) -> tuple[RefusalCode, str] | None:
+        if case.outcome is not None:
+            return RefusalCode.CLOSED, f"the case ended as {case.outcome.value}"
+        reason = why_not_authentic(
+            self._verify_key,
+            given.signed,
+            action=given.action.value,
+            case_id=case.case_id,
+            digest=case.digest,
+            at=self._wall_clock(),
+        )
+        if reason is not None:
+            return RefusalCode.NOT_AUTHENTIC, reason
+        person = given.signed.actor
+        if person.role in {Role.AUDITOR, Role.PUBLISHER, Role.ADMIN}:
+            return RefusalCode.NOT_AUTHORISED, f"role {person.role.value} moves no money"
+        if given.action is not Action.APPROVE:
+            return None
+        amount = amount_of(case)
+        start = datetime.combine(given.now.date(), time(0), UTC)
+        await tx.lock_budget(person.id, amount.currency, given.now.date())
+        spent = await tx.reading.approved_on(
+            person.id, amount.currency, CaseKind.REFUND, start, start + timedelta(days=1)
+        )
+        pack = await self._pinned(tx.reading, case.policy_hash)
+        reason = pack.why_may_not(person.role, CaseKind.REFUND.value, amount, spent)
+        return None if reason is None else (RefusalCode.OVER_LIMIT, reason)
+
+    async def _pinned(self, reading: Reading, policy_hash: str) -> Pack:
+        """The pack a case began with; from the books when the file is no longer shipped."""
+        pack = self._library.by_hash(policy_hash)
+        if pack is None:
+            content = await reading.policy_content(policy_hash)
+            if content is None:
+                raise LookupError(f"no content for policy {policy_hash}")
+            pack = Pack.from_content(content)
+        return pack
+
+
+def _asked_amount(request: RefundRequest, charge: ChargeFacts, remainder: Money) -> Money:
+    if request.amount_minor is None:
+        amount = remainder
+    else:
+        amount = Money(amount_minor=request.amount_minor, currency=request.currency)
+    if not remainder:
+        raise InvalidRequest(
+            "charge", f"nothing is left to refund of {charge.captured}", "a charge with a remainder"
+        )
+    if remainder < amount:
+        raise InvalidRequest(
+            "amount_minor",
+            f"{amount} is more than what is left",
+            f"1 to {remainder.amount_minor} ({remainder})",
+        )
+    return amount
+
+
+async def _facts_of(
+    reading: Reading,
+    asked: DecideInput,
+    charge: ChargeFacts,
+    customer: CustomerFacts,
+    amount: Money,
+    remainder: Money,
+) -> dict[str, Any]:
+    """The facts of a refund by name; docs/facts.md says how each is computed."""
+    request = asked.request
+    history = await reading.customer_history(request.customer, asked.now - YEAR)
+    ended = await reading.ended_on_charge(charge.id)
+    return {
+        "reason": request.reason.value,
+        "amount": amount,
+        "remainder": remainder,
+        "captured": charge.captured,
+        "charge_age_days": (asked.now - charge.created_at).days,
+        "charge_status_captured": charge.is_captured,
+        "instrument": charge.instrument.value,
+        "instrument_refundable": charge.instrument_refundable,
+        "twin_charge_hours": _hours_to_twin(charge, customer),
+        "tenure_days": (asked.now - customer.created_at).days,
+        "refunds_12m": history.refunds,
+        "concessions_12m": history.concessions,
+        "refusals_same_charge": sum(case.outcome in _ASKED_IN_VAIN for case in ended),
+        "chargeback": charge.chargeback.value,
+        "charge_refundable": charge.is_refundable,
+        "jurisdiction": request.jurisdiction,
+        "requester_role": request.requested_by.role.value,
+        "linked": request.authorised_by is not None,
+        "consents_to_credit": request.consents_to_credit,
+        **request.attributes,
+    }
+
+
+def _hours_to_twin(charge: ChargeFacts, customer: CustomerFacts) -> int | None:
+    """Whole hours to the nearest other charge of the same amount; None without one.
+
+    A duplicate is found here, not believed.
+    """
+    gaps = [
+        abs(at - charge.created_at)
+        for other, amount, at in customer.charges
+        if other != charge.id and amount == charge.captured
+    ]
+    return int(min(gaps) / timedelta(hours=1)) if gaps else None
+
+
+def _refund_decision(asked: DecideInput, pack: Pack, decision: Decision) -> RefundDecision:
+    request = asked.request
+    outputs = decision.outputs
+    verdict = RefundVerdict(outputs["verdict"])
+    amount, method = Money.zero(request.currency), RefundMethod.ORIGINAL
+    destination, digest = "", ""
+    slots: tuple[ApprovalSlot, ...] = ()
+    if verdict is RefundVerdict.APPROVE:
+        amount = Money.model_validate(outputs["amount"])
+        method = RefundMethod(outputs["method"])
+        destination = request.charge if method is RefundMethod.ORIGINAL else request.customer
+        digest = approval_digest(
+            case_id=asked.case_id,
+            step="send",
+            amount=amount,
+            destination=destination,
+            policy_hash=pack.hash,
+        )
+        slots = _slots(asked, pack, str(outputs["route"]), digest)
+    return RefundDecision(
+        verdict=verdict,
+        rule=decision.rule,
+        why=decision.why,
+        policy=pack.name,
+        version=pack.version,
+        policy_hash=pack.hash,
+        amount=amount,
+        method=method,
+        destination=destination,
+        digest=digest,
+        slots=slots,
+    )
+
+
+def _slots(asked: DecideInput, pack: Pack, route: str, digest: str) -> tuple[ApprovalSlot, ...]:
+    calendar = pack.calendar()
+    return tuple(
+        ApprovalSlot(
+            id=rule.id,
+            roles=rule.roles,
+            excluded=(asked.request.requested_by.id,),
+            digest=digest,
+            expires_at=calendar.instant_after(asked.now, rule.expires_business_days),
+            remind_at=tuple(
+                calendar.instant_after(asked.now, days) for days in rule.remind_business_days
+            ),
+        )
+        for rule in pack.route(route)
+    )
+
+
+def _opened_event(asked: DecideInput, pack: Pack, priority: str) -> CaseEvent:
+    request, info = asked.request, activity.info()
+    amount = request.amount_minor
+    return CaseEvent(
+        case_id=asked.case_id,
+        step="open",
+        kind=EventKind.OPENED,
+        occurred_at=asked.now,
+        actor=request.requested_by,
+        body=plain(
+            {
+                "kind": CaseKind.REFUND,
+                "request_id": request.request_id,
+                "customer": request.customer,
+                "charge": request.charge,
+                "amount": None
+                if amount is None
+                else Money(amount_minor=amount, currency=request.currency),
+                "currency": request.currency,
+                "reason": request.reason,
+                "language": request.language,
+                "jurisdiction": request.jurisdiction,
+                "text": request.text,
+                "requested_by": request.requested_by,
+                "authorised_by": request.authorised_by,
+                "desk": Desk.BILLING,
+                "priority": priority,
+                "business_key": None,
+            }
+        ),
+        policy=pack.name,
+        policy_version=pack.version,
+        policy_hash=pack.hash,
+        workflow_id=info.workflow_id or "",
+        run_id=info.workflow_run_id or "",
+    )
+
+
+def _decided(event: CaseEvent) -> RefundDecision:
+    names = RefundDecision.model_fields
+    return RefundDecision.model_validate(
+        {name: value for name, value in event.body.items() if name in names}, strict=False
+    )

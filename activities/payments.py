@@ -1,0 +1,321 @@
+"""Money at the provider: ordered once, posted once, and looked at until it has arrived.
+
+What may go wrong between two lines, and what holds then:
+
+* dies before the order: the hold stands; the next attempt looks, finds nothing, orders;
+* dies after the order, or the answer is lost: the next attempt looks and finds the refund by
+  its metadata, whatever became of the idempotency key (which guards the first 24 hours);
+* dies after the post is committed: the next attempt reads the books and answers from them.
+"""
+
+from __future__ import annotations
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.contract import LOOK_AT_REFUND, SEND_REFUND, PaymentActivities
+from activities.decisions import remainder_of
+from activities.provider import Provider, ProviderMisconfigured, ProviderRefusal
+from activities.records import (
+    FINANCE_NOTICE,
+    HOLD,
+    POST,
+    REVERSAL,
+    amount_of,
+    case_event,
+    close,
+    existing_case,
+    notify,
+    void_and_close,
+)
+from domain.approvals import Verdict
+from domain.canonical import instant, parse_instant
+from domain.cases import EventKind, Outcome
+from domain.deadlines import Settlement
+from domain.decisions import RefundMethod
+from domain.provider import DEAD_REFUNDS, Chargeback, ChargeFacts, ProviderRefund, RefundStatus
+from domain.refunds import (
+    LookInput,
+    LookResult,
+    RefundDecision,
+    SendInput,
+    SendResult,
+    SendStatus,
+)
+from ledger import postings
+from ledger.books import Books
+from ledger.projection import CaseRow
+from ledger.reading import Reading
+from ledger.writing import BookTransaction
+
+SEND = "send"
+
+FROZEN_BY = frozenset({Chargeback.OPEN, Chargeback.LOST, Chargeback.UNKNOWN})
+"""The chargeback interlock: a refund beside one of these would be lost twice."""
+
+
+class Payments(PaymentActivities):
+    """Orders refunds and credits, and looks where they are."""
+
+    def __init__(self, books: Books, provider: Provider) -> None:
+        self._books = books
+        self._provider = provider
+
+    # -- send ------------------------------------------------------------------------
+
+    @activity.defn(name=SEND_REFUND)
+    async def send_refund(self, order: SendInput) -> SendResult:
+        async with self._books.reading() as reading:
+            case = await existing_case(reading, order.case_id)
+            before = await self._already_sent(reading, case)
+            if before is not None:
+                return before
+            made, settlement = await self._pinned(reading, case, order)
+        try:
+            return await self._send(order, case, made, settlement)
+        except ProviderMisconfigured as error:
+            raise ApplicationError(str(error), type="ProviderMisconfigured") from error
+
+    async def _send(
+        self, order: SendInput, case: CaseRow, made: RefundDecision, settlement: Settlement
+    ) -> SendResult:
+        is_credit = made.method is RefundMethod.ACCOUNT_CREDIT
+        may_be_there = order.look_first or activity.info().attempt > 1
+        found = await self._find(case, is_credit=is_credit) if may_be_there else None
+        if found is None:
+            charge = await self._provider.charge(case.charge)
+            why_not = await self._why_not_now(case, charge)
+            if why_not is None:
+                try:
+                    found = await self._order(case, made, is_credit=is_credit)
+                except ProviderRefusal as refusal:
+                    why_not = refusal.code
+            if found is None:
+                return await self._refused_by_provider(case, order, why_not or "refused")
+        return await self._accepted(case, order, made, settlement, found)
+
+    async def _find(self, case: CaseRow, *, is_credit: bool) -> str | None:
+        if is_credit:
+            return await self._provider.find_credit(case.customer, case.case_id)
+        refund = await self._provider.find_refund(case.charge, case.case_id)
+        return refund.id if refund else None
+
+    async def _order(self, case: CaseRow, made: RefundDecision, *, is_credit: bool) -> str:
+        if is_credit:
+            return await self._provider.order_credit(
+                customer_id=case.customer, amount=made.amount, case_id=case.case_id, step=SEND
+            )
+        refund = await self._provider.order_refund(
+            charge_id=case.charge,
+            amount=made.amount,
+            case_id=case.case_id,
+            step=SEND,
+            reason=case.reason,
+        )
+        return refund.id
+
+    async def _why_not_now(self, case: CaseRow, charge: ChargeFacts) -> str | None:
+        """Days may lie between decision and order: judge the charge again."""
+        if charge.chargeback in FROZEN_BY or not charge.is_refundable:
+            return "charge_disputed"
+        async with self._books.reading() as reading:
+            remainder = await remainder_of(reading, charge, but_for=case.case_id)
+        return "remainder_changed" if remainder < amount_of(case) else None
+
+    async def _pinned(
+        self, reading: Reading, case: CaseRow, order: SendInput
+    ) -> tuple[RefundDecision, Settlement]:
+        """The decision that is carried out; its digest and its approvals must still fit it."""
+        stored = await reading.decision(case.case_id)
+        if stored is None:
+            raise LookupError(f"{case.case_id} was never decided")
+        made = RefundDecision.model_validate(stored.outcome["made"], strict=False)
+        approvals = {
+            row.slot
+            for row in await reading.approvals(case.case_id)
+            if row.verdict is Verdict.APPROVE and row.digest == made.digest
+        }
+        missing = {slot.id for slot in made.slots} - approvals
+        if made.digest != order.digest or missing:
+            raise ApplicationError(
+                f"{case.case_id}: approvals do not cover what is to be sent (missing: "
+                f"{', '.join(sorted(missing)) or 'none'}; digest {order.digest[:12]})",
+                type="NotApproved",
+                non_retryable=True,
+            )
+        return made, Settlement.model_validate(stored.outcome["settlement"], strict=False)
+
+    async def _already_sent(self, reading: Reading, case: CaseRow) -> SendResult | None:
+        accepted = await reading.event(case.case_id, "accept")
+        if accepted is None:
+            if case.outcome is None:
+                return None
+            return SendResult(status=SendStatus.REFUSED, outcome=case.outcome)
+        return SendResult(
+            status=SendStatus.ACCEPTED,
+            provider_id=accepted.body["provider_id"],
+            outcome=case.outcome if case.outcome is Outcome.CREDITED else None,
+            looks=tuple(parse_instant(text) for text in accepted.body["looks"]),
+            trace_looks=tuple(parse_instant(text) for text in accepted.body["trace_looks"]),
+        )
+
+    async def _accepted(
+        self,
+        case: CaseRow,
+        order: SendInput,
+        made: RefundDecision,
+        settlement: Settlement,
+        provider_id: str,
+    ) -> SendResult:
+        is_credit = made.method is RefundMethod.ACCOUNT_CREDIT
+        looks = () if is_credit else settlement.instants(order.now)
+        trace = () if is_credit else settlement.trace_instants(order.now)
+        expected = settlement.expected_dates(order.now)
+        body = {
+            "provider_id": provider_id,
+            "amount": made.amount,
+            "method": made.method,
+            "looks": [instant(at) for at in looks],
+            "trace_looks": [instant(at) for at in trace],
+            "expected": [] if is_credit else [day.isoformat() for day in expected],
+        }
+        async with self._books.transaction() as tx:
+            await tx.lock_charge(case.charge)
+            event = case_event(case, "accept", EventKind.ACCEPTED, order.now, body)
+            if await tx.append_event(event):
+                await tx.post(
+                    postings.post(
+                        case.case_id,
+                        POST,
+                        made.amount,
+                        made.method,
+                        case.reason,
+                        provider_id,
+                        order.now,
+                    )
+                )
+                await tx.settle_reservations(case.case_id, HOLD)
+                await notify(tx, case, "case.accepted", order.now, body)
+                if is_credit:
+                    case = await existing_case(tx.reading, case.case_id)
+                    await close(tx, case, Outcome.CREDITED, order.now)
+        return SendResult(
+            status=SendStatus.ACCEPTED,
+            provider_id=provider_id,
+            outcome=Outcome.CREDITED if is_credit else None,
+            looks=looks,
+            trace_looks=trace,
+        )
+
+    async def _refused_by_provider(self, case: CaseRow, order: SendInput, code: str) -> SendResult:
+        async with self._books.transaction() as tx:
+            await tx.lock_charge(case.charge)
+            case = await existing_case(tx.reading, case.case_id)
+            if case.outcome is None:
+                await void_and_close(
+                    tx,
+                    case,
+                    Outcome.REJECTED_BY_PROVIDER,
+                    order.now,
+                    reason_key=_REASON_KEYS.get(code, "provider_refused"),
+                )
+                await notify(
+                    tx, case, "case.rejected", order.now, {"code": code}, to=FINANCE_NOTICE
+                )
+        return SendResult(
+            status=SendStatus.REFUSED, reason=code, outcome=Outcome.REJECTED_BY_PROVIDER
+        )
+
+    # -- look ------------------------------------------------------------------------
+
+    @activity.defn(name=LOOK_AT_REFUND)
+    async def look_at_refund(self, look: LookInput) -> LookResult:
+        step = f"look#{look.ordinal}"
+        async with self._books.reading() as reading:
+            case = await existing_case(reading, look.case_id)
+            if case.outcome is not None:
+                return LookResult(outcome=case.outcome)
+            if await reading.event(case.case_id, step) is not None:
+                return LookResult()
+            accepted = await reading.event(case.case_id, "accept")
+        if accepted is None:
+            raise LookupError(f"{case.case_id} was never accepted by the provider")
+        refund = await self._provider.refund(case.provider_id)
+        later = [
+            text
+            for text in accepted.body["looks"] + accepted.body["trace_looks"]
+            if text > instant(look.now)
+        ]
+        async with self._books.transaction() as tx:
+            await tx.lock_charge(case.charge)
+            case = await existing_case(tx.reading, look.case_id)
+            body = {
+                "ordinal": look.ordinal,
+                "provider_status": refund.status,
+                "next_look_at": later[0] if later else None,
+            }
+            looked = case_event(case, step, EventKind.LOOKED, look.now, body)
+            if case.outcome is not None or not await tx.append_event(looked):
+                return LookResult(outcome=case.outcome)
+            case = await existing_case(tx.reading, look.case_id)
+            return LookResult(outcome=await self._conclude(tx, case, look, refund, later))
+
+    async def _conclude(
+        self,
+        tx: BookTransaction,
+        case: CaseRow,
+        look: LookInput,
+        refund: ProviderRefund,
+        later: list[str],
+    ) -> Outcome | None:
+        """What the provider's word means on this day; ends the case when it is known."""
+        if refund.status in DEAD_REFUNDS:
+            return await self._failed(tx, case, look, refund)
+        silent = look.at_maximum and refund.status is RefundStatus.SUCCEEDED
+        if refund.reference or silent:
+            body = {
+                "confirmed_by": "reference" if refund.reference else "silence",
+                "reference": refund.reference,
+            }
+            event = case_event(case, "confirm", EventKind.CONFIRMED, look.now, body)
+            await tx.append_event(event)
+            await close(tx, case, Outcome.REFUNDED, look.now)
+            return Outcome.REFUNDED
+        if look.last:
+            await close(tx, case, Outcome.UNCONFIRMED, look.now, reason_key="unconfirmed")
+            return Outcome.UNCONFIRMED
+        if look.at_maximum:
+            body = {"next_look_at": later[0], "reference": refund.id}
+            event = case_event(case, "trace", EventKind.TRACE_OPENED, look.now, body)
+            await tx.append_event(event)
+            await notify(tx, case, "case.trace_opened", look.now, body)
+            await notify(tx, case, "case.trace_opened", look.now, body, to=FINANCE_NOTICE)
+        return None
+
+    async def _failed(
+        self, tx: BookTransaction, case: CaseRow, look: LookInput, refund: ProviderRefund
+    ) -> Outcome:
+        body = {"provider_status": refund.status, "failure_reason": refund.failure_reason}
+        await tx.append_event(case_event(case, "fail", EventKind.FAILED, look.now, body))
+        await tx.post(
+            postings.reversal(
+                case.case_id,
+                REVERSAL,
+                amount_of(case),
+                RefundMethod(case.method),
+                case.reason,
+                refund.id,
+                look.now,
+            )
+        )
+        await tx.release_reservations(case.case_id, HOLD)
+        await close(tx, case, Outcome.FAILED_AT_BANK, look.now, reason_key="failed_at_bank")
+        await notify(tx, case, "case.failed_at_bank", look.now, body, to=FINANCE_NOTICE)
+        return Outcome.FAILED_AT_BANK
+
+
+_REASON_KEYS = {
+    "charge_disputed": "charge_disputed",
+    "charge_already_refunded": "already_refunded",
+    "remainder_changed": "already_refunded",
+}

@@ -1,0 +1,307 @@
+"""Stripe, read and ordered from in our words. The only file that knows its library.
+
+The error table, in the order in which it is read:
+
+====================================  ==============================================
+what Stripe answers                   what it means here
+====================================  ==============================================
+authentication, permission            the key is wrong: the worker stops, loudly
+400/402/404 with a business code      a refusal: a value, never retried
+400 idempotency_error                 our own bug (one key, two bodies): never retried
+429, 409, 5xx, no answer at all       unknown or busy: Temporal retries, looking first
+====================================  ==============================================
+
+Facts behind it: docs.stripe.com/api/errors, /api/idempotent_requests, /refunds, /disputes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import stripe
+from stripe import StripeClient
+
+from domain.errors import RedressError
+from domain.money import Money
+from domain.provider import (
+    Chargeback,
+    ChargeFacts,
+    CustomerFacts,
+    Instrument,
+    ProviderRefund,
+    RefundStatus,
+)
+
+if TYPE_CHECKING:
+    from stripe.params import CustomerBalanceTransactionCreateParams, RefundCreateParams
+
+T = TypeVar("T")
+
+API_VERSION = "2026-08-26.dahlia"
+
+_CHARGEBACKS = {
+    "warning_needs_response": Chargeback.INQUIRY,
+    "warning_under_review": Chargeback.INQUIRY,
+    "warning_closed": Chargeback.NONE,
+    "needs_response": Chargeback.OPEN,
+    "under_review": Chargeback.OPEN,
+    "won": Chargeback.WON,
+    "prevented": Chargeback.WON,
+    "lost": Chargeback.LOST,
+    "charge_refunded": Chargeback.NONE,
+}
+_WORST_FIRST = (
+    Chargeback.LOST,
+    Chargeback.OPEN,
+    Chargeback.UNKNOWN,
+    Chargeback.INQUIRY,
+    Chargeback.WON,
+)
+
+_BANK_DEBITS = frozenset(
+    {
+        "sepa_debit",
+        "us_bank_account",
+        "bacs_debit",
+        "acss_debit",
+        "au_becs_debit",
+        "nz_bank_account",
+    }
+)
+_NOT_REFUNDABLE = frozenset({"boleto", "oxxo"})
+"""Voucher methods that Stripe cannot send money back through (docs.stripe.com/refunds)."""
+
+
+class ProviderRefusal(RedressError):
+    """The provider answered no, finally: ``code`` is its word for why."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"the provider refused: {code}")
+        self.code = code
+
+
+class ProviderUnavailable(RedressError):
+    """No answer that can be relied on. The order may or may not have been carried out."""
+
+
+class ProviderMisconfigured(RedressError):
+    """Our own fault: a wrong key, or one idempotency key with two bodies."""
+
+
+class NoSuchObject(RedressError):
+    """The provider knows no object of this id."""
+
+
+def refund_status(word: str | None) -> RefundStatus:
+    """Stripe's status words are an open set; a new one is unknown, not an error."""
+    try:
+        return RefundStatus(word or "")
+    except ValueError:
+        return RefundStatus.UNKNOWN
+
+
+def chargeback_of(words: list[str]) -> Chargeback:
+    """The gravest of a charge's disputes; ``appeal_*`` and new words are unknown."""
+    found = {_CHARGEBACKS.get(word, Chargeback.UNKNOWN) for word in words}
+    return next((status for status in _WORST_FIRST if status in found), Chargeback.NONE)
+
+
+def instrument_of(kind: str) -> Instrument:
+    if kind == "card":
+        return Instrument.CARD
+    return Instrument.BANK_DEBIT if kind in _BANK_DEBITS else Instrument.OTHER
+
+
+def _at(epoch: int) -> datetime:
+    return datetime.fromtimestamp(epoch, UTC)
+
+
+def _case_of(made: stripe.Refund | stripe.CustomerBalanceTransaction) -> str:
+    metadata = made.metadata
+    return metadata["case_id"] if metadata is not None and "case_id" in metadata else ""
+
+
+def _refund(refund: stripe.Refund) -> ProviderRefund:
+    reference = ""
+    # The bank's reference sits under the name of whichever instrument it was.
+    details = refund.destination_details.to_dict() if refund.destination_details else {}
+    for destination in details.values():
+        if isinstance(destination, dict) and destination.get("reference_status") == "available":
+            reference = str(destination.get("reference") or "")
+    return ProviderRefund(
+        id=refund.id,
+        status=refund_status(refund.status),
+        amount=Money(amount_minor=refund.amount, currency=refund.currency),
+        case_id=_case_of(refund),
+        reference=reference,
+        failure_reason=getattr(refund, "failure_reason", None) or "",
+    )
+
+
+class Provider:
+    """Reads and orders at Stripe; every order carries an idempotency key and metadata."""
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        base_url: str | None = None,
+        timeout_seconds: int = 20,
+        on_misconfigured: Callable[[str], None] | None = None,
+    ) -> None:
+        self._http = stripe.HTTPXClient(timeout=timeout_seconds)
+        self._client = StripeClient(
+            api_key,
+            stripe_version=API_VERSION,
+            max_network_retries=0,
+            http_client=self._http,
+            base_addresses={"api": base_url} if base_url else {},
+        )
+        self._on_misconfigured = on_misconfigured
+
+    async def close(self) -> None:
+        await self._http.close_async()  # type: ignore[no-untyped-call]
+
+    async def _ask(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except (stripe.AuthenticationError, stripe.PermissionError) as error:
+            if self._on_misconfigured:
+                self._on_misconfigured("the payment provider refuses our key")
+            raise ProviderMisconfigured("the payment provider refuses our key") from error
+        except stripe.IdempotencyError as error:
+            raise ProviderMisconfigured("one idempotency key was used for two orders") from error
+        except stripe.InvalidRequestError as error:
+            if error.code == "resource_missing":
+                raise NoSuchObject(str(error.param or "id")) from error
+            raise ProviderRefusal(error.code or "invalid_request") from error
+        except stripe.CardError as error:
+            raise ProviderRefusal(error.code or "card_error") from error
+        except stripe.StripeError as error:
+            raise ProviderUnavailable(
+                f"{type(error).__name__} {error.http_status or ''}"
+            ) from error
+
+    async def charge(self, charge_id: str) -> ChargeFacts:
+        """A charge, its refunds and its chargeback. Raises :class:`NoSuchObject`."""
+        charge = await self._ask(self._client.v1.charges.retrieve_async(charge_id))
+        refunds = await self.refunds_of(charge_id)
+        words: list[str] = []
+        refundable = True
+        if charge.disputed:
+            disputes = await self._ask(
+                self._client.v1.disputes.list_async({"charge": charge_id, "limit": 100})
+            )
+            words = [dispute.status for dispute in disputes.data]
+            refundable = all(dispute.is_charge_refundable for dispute in disputes.data)
+        details = charge.payment_method_details
+        kind = details.type if details else "other"
+        customer = charge.customer
+        return ChargeFacts(
+            id=charge.id,
+            customer=customer if isinstance(customer, str) else (customer.id if customer else ""),
+            captured=Money(amount_minor=charge.amount_captured, currency=charge.currency),
+            is_captured=charge.captured and charge.status == "succeeded",
+            is_refundable=refundable,
+            created_at=_at(charge.created),
+            instrument=instrument_of(kind),
+            instrument_refundable=kind not in _NOT_REFUNDABLE,
+            chargeback=chargeback_of(words),
+            refunds=refunds,
+            descriptor=charge.calculated_statement_descriptor or "",
+        )
+
+    async def refunds_of(self, charge_id: str) -> tuple[ProviderRefund, ...]:
+        """All refunds of a charge, whoever made them."""
+        page = await self._ask(
+            self._client.v1.refunds.list_async({"charge": charge_id, "limit": 100})
+        )
+        refunds = [_refund(refund) for refund in page.data]
+        while page.has_more:
+            page = await self._ask(
+                self._client.v1.refunds.list_async(
+                    {"charge": charge_id, "limit": 100, "starting_after": page.data[-1].id}
+                )
+            )
+            refunds += [_refund(refund) for refund in page.data]
+        return tuple(refunds)
+
+    async def customer(self, customer_id: str) -> CustomerFacts:
+        """A customer and their newest hundred charges. Raises :class:`NoSuchObject`."""
+        customer = await self._ask(self._client.v1.customers.retrieve_async(customer_id))
+        if getattr(customer, "deleted", False):
+            raise NoSuchObject("customer")
+        charges = await self._ask(
+            self._client.v1.charges.list_async({"customer": customer_id, "limit": 100})
+        )
+        return CustomerFacts(
+            id=customer.id,
+            created_at=_at(customer.created),
+            charges=tuple(
+                (c.id, Money(amount_minor=c.amount, currency=c.currency), _at(c.created))
+                for c in charges.data
+                if c.status == "succeeded"
+            ),
+        )
+
+    async def refund(self, refund_id: str) -> ProviderRefund:
+        return _refund(await self._ask(self._client.v1.refunds.retrieve_async(refund_id)))
+
+    async def find_refund(self, charge_id: str, case_id: str) -> ProviderRefund | None:
+        """The refund that this case made, if the provider has it."""
+        for refund in await self.refunds_of(charge_id):
+            if refund.case_id == case_id:
+                return refund
+        return None
+
+    async def order_refund(
+        self, *, charge_id: str, amount: Money, case_id: str, step: str, reason: str
+    ) -> ProviderRefund:
+        """Order a refund to the original instrument."""
+        order: RefundCreateParams = {
+            "charge": charge_id,
+            "amount": amount.amount_minor,
+            "metadata": {"case_id": case_id, "step": step, "reason": reason},
+        }
+        return _refund(
+            await self._ask(
+                self._client.v1.refunds.create_async(
+                    order, {"idempotency_key": f"{case_id}:{step}"}
+                )
+            )
+        )
+
+    async def find_credit(self, customer_id: str, case_id: str) -> str | None:
+        """Id of the balance transaction that this case made, if the provider has it."""
+        page = await self._ask(
+            self._client.v1.customers.balance_transactions.list_async(customer_id, {"limit": 100})
+        )
+        while True:
+            for transaction in page.data:
+                if _case_of(transaction) == case_id:
+                    return transaction.id
+            if not page.has_more:
+                return None
+            page = await self._ask(
+                self._client.v1.customers.balance_transactions.list_async(
+                    customer_id, {"limit": 100, "starting_after": page.data[-1].id}
+                )
+            )
+
+    async def order_credit(
+        self, *, customer_id: str, amount: Money, case_id: str, step: str
+    ) -> str:
+        """Credit the customer's balance (negative at Stripe: we owe); answers its id."""
+        order: CustomerBalanceTransactionCreateParams = {
+            "amount": (-amount).amount_minor,
+            "currency": amount.currency,
+            "metadata": {"case_id": case_id, "step": step},
+        }
+        made = await self._ask(
+            self._client.v1.customers.balance_transactions.create_async(
+                customer_id, order, {"idempotency_key": f"{case_id}:{step}"}
+            )
+        )
+        return made.id

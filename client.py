@@ -1,0 +1,392 @@
+"""The client of other Python services: typed, async, one handle a case.
+
+It reads the books itself, so that it can say who decided what and when, and it writes what
+no worker ever sees: which case a request id stands for, and refused attempts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+from temporalio.client import Client as TemporalClient
+from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain.actors import Actor, SignedActor, sign
+from domain.approvals import Action, Answer, Judgement, RefusalCode
+from domain.canonical import sha256_of
+from domain.cards import has_card_number
+from domain.cases import CaseKind, Desk, EventKind, Status, case_id_for
+from domain.errors import InvalidRequest, Refused, Unreachable
+from domain.refunds import RefundCaseInput, RefundRequest, RefundResult
+from ledger.books import Books
+from ledger.keys import Keyring
+from ledger.projection import CaseRow
+from ledger.records import RefusedAttempt
+from settings import Settings, load
+from workflows.connection import CASE_DESK, CASE_KIND, TASK_QUEUE, connect
+from workflows.refund import RefundCase
+
+POLL = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""Seconds between looks into the books while a decision is awaited; the last one repeats."""
+
+
+def invalid_from(error: ValidationError) -> InvalidRequest:
+    """The first fault of a model, by field, without the value that was given."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "request"
+    context = first.get("ctx") or {}
+    allowed = ", ".join(f"{key} {value}" for key, value in context.items() if key != "error")
+    return InvalidRequest(field, first["msg"], allowed or "see `refund --help`")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class CaseHandle:
+    """One case. ``row`` is read from the books anew each time."""
+
+    client: Client
+    case_id: str
+
+    @property
+    def workflow(self) -> WorkflowHandle[RefundCase, RefundResult]:
+        return self.client.temporal.get_workflow_handle_for(RefundCase.run, self.case_id)
+
+    async def row(self) -> CaseRow | None:
+        async with self.client.books.reading() as reading:
+            return await reading.case(self.case_id)
+
+    async def decided(self, timeout: timedelta = timedelta(seconds=60)) -> CaseRow:
+        """Wait until the engine has decided; the row as it then is.
+
+        Raises :class:`InvalidRequest` when the input can never succeed, and
+        :class:`Unreachable` when no worker decides within ``timeout``.
+        """
+        result = asyncio.ensure_future(self.workflow.result())
+        waits = iter(POLL)
+        pause = POLL[0]
+        deadline = asyncio.get_running_loop().time() + timeout.total_seconds()
+        try:
+            while True:
+                row = await self.row()
+                if row is not None and row.status is not Status.OPEN:
+                    return row
+                if result.done():
+                    await self._raise_failure(result)
+                if asyncio.get_running_loop().time() > deadline:
+                    raise Unreachable(
+                        f"{self.case_id} is started but not decided yet: is a worker running? "
+                        "It will be decided as soon as one is."
+                    )
+                await asyncio.wait([result], timeout=pause)
+                pause = next(waits, POLL[-1])
+        finally:
+            result.cancel()
+
+    async def _raise_failure(self, result: asyncio.Future[RefundResult]) -> None:
+        try:
+            await result
+        except WorkflowFailureError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, ApplicationError):
+                cause = cause.__cause__
+            if isinstance(cause, ApplicationError) and cause.type == "InvalidRequest":
+                field, message, allowed = (str(detail) for detail in cause.details)
+                raise InvalidRequest(field, message, allowed) from error
+            raise
+
+    async def result(self) -> RefundResult:
+        """Wait for the end, which may be weeks away."""
+        return await self.workflow.result()
+
+    async def approve(self, by: Actor, **how: Any) -> Answer:
+        """Fill an open approval slot; see :meth:`judge`."""
+        return await self.judge(Action.APPROVE, by, **how)
+
+    async def decline(self, by: Actor, **how: Any) -> Answer:
+        """Say no on an open approval slot; see :meth:`judge`."""
+        return await self.judge(Action.DECLINE, by, **how)
+
+    async def withdraw(self, by: Actor, **how: Any) -> Answer:
+        """Take the request back while the money has not been ordered; see :meth:`judge`."""
+        return await self.judge(Action.WITHDRAW, by, **how)
+
+    async def judge(
+        self,
+        action: Action,
+        by: Actor,
+        *,
+        slot: str = "",
+        digest: str = "",
+        note: str = "",
+        click_id: str = "",
+    ) -> Answer:
+        """Send a person's decision.
+
+        ``digest`` is what the person was shown (default: as the books show it now), ``slot``
+        may be left out while one is open, ``click_id`` makes a repeat the same decision.
+        Raises :class:`Refused` with who decided what and when; the attempt is on record.
+        """
+        click = click_id or uuid.uuid4().hex
+        row = await self.row()
+        if row is None:
+            await self._refused(action, by, click, RefusalCode.UNKNOWN_CASE, "no such case")
+        if has_card_number(note):
+            await self._refused(action, by, click, RefusalCode.INVALID, "note: holds a card number")
+        shown = digest or row.digest
+        given = Judgement(
+            slot=slot or (await self._only_open_slot() if action is not Action.WITHDRAW else ""),
+            signed=self._sign(action, by, shown, click),
+            note=await self.client.keyring.seal(row.customer, note) if note else "",
+        )
+        update = {
+            Action.APPROVE: RefundCase.approve,
+            Action.DECLINE: RefundCase.decline,
+            Action.WITHDRAW: RefundCase.withdraw,
+        }[action]
+        try:
+            answer = await self.workflow.execute_update(update, given, id=f"{action}:{click}")
+        except WorkflowUpdateFailedError as error:
+            cause = error.cause
+            if not isinstance(cause, ApplicationError) or cause.type not in set(RefusalCode):
+                raise
+            await self._refused(action, by, click, RefusalCode(cause.type), cause.message)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise Unreachable(f"Temporal does not answer: {error.message}") from error
+            await self._refused(action, by, click, RefusalCode.CLOSED, "the case has ended")
+        if not answer.recorded:
+            code = answer.code or RefusalCode.INVALID
+            raise Refused(code.value, await self._with_who(answer.message))
+        return answer
+
+    def _sign(self, action: Action, by: Actor, digest: str, click: str) -> SignedActor:
+        return sign(
+            self.client.signing_key,
+            actor=by,
+            action=action.value,
+            case_id=self.case_id,
+            digest=digest,
+            click_id=click,
+            at=_now(),
+        )
+
+    async def _only_open_slot(self) -> str:
+        async with self.client.books.reading() as reading:
+            decided = await reading.event(self.case_id, "decide")
+            taken = {row.slot for row in await reading.approvals(self.case_id)}
+        slots: list[str] = [slot["id"] for slot in (decided.body["slots"] if decided else [])]
+        still_open = [slot for slot in slots if slot not in taken]
+        return (still_open or slots or [""])[0]
+
+    async def _refused(
+        self, action: Action, by: Actor, click: str, code: RefusalCode, message: str
+    ) -> NoReturn:
+        message = await self._with_who(message)
+        async with self.client.books.transaction() as tx:
+            await tx.record_refused_attempt(
+                RefusedAttempt(
+                    case_id=self.case_id,
+                    action=action.value,
+                    actor=by,
+                    code=code.value,
+                    message=message,
+                    request_id=click,
+                    at=_now(),
+                )
+            )
+        raise Refused(code.value, message)
+
+    async def _with_who(self, message: str) -> str:
+        """Add who decided and when, by the books."""
+        async with self.client.books.reading() as reading:
+            said = [
+                f"{row.verdict.value}d by {row.actor.id} ({row.actor.role.value}) "
+                f"at {row.at:%Y-%m-%d %H:%M} UTC"
+                for row in await reading.approvals(self.case_id)
+            ]
+            closing = await reading.event(self.case_id, "close")
+        if closing is not None and closing.kind is EventKind.CLOSED:
+            said.append(
+                f"ended as {closing.body['outcome']} by {closing.actor.id} "
+                f"at {closing.occurred_at:%Y-%m-%d %H:%M} UTC"
+            )
+        return f"{message} ({'; '.join(said)})" if said else message
+
+
+class Client:
+    """Opens cases and sends people's decisions. Make one with :meth:`connect`."""
+
+    def __init__(
+        self,
+        temporal: TemporalClient,
+        books: Books,
+        keyring: Keyring,
+        signing_key: Ed25519PrivateKey,
+        *,
+        attempt_seconds: int = 30,
+        task_queue: str = TASK_QUEUE,
+    ) -> None:
+        self.temporal = temporal
+        self.books = books
+        self.keyring = keyring
+        self.signing_key = signing_key
+        self._attempt_seconds = attempt_seconds
+        self._task_queue = task_queue
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, settings: Settings | None = None) -> AsyncIterator[Client]:
+        """A client by settings (default: this process's). Raises :class:`Unreachable`."""
+        settings = settings or load()
+        books = await Books.open(settings.database_url)
+        try:
+            keyring = Keyring(books, settings.master_key_bytes())
+            yield cls(
+                await connect(keyring),
+                books,
+                keyring,
+                settings.signing_key(),
+                attempt_seconds=settings.attempt_seconds,
+            )
+        finally:
+            await books.close()
+
+    def case(self, case_id: str) -> CaseHandle:
+        return CaseHandle(self, case_id)
+
+    async def open_refund(
+        self, fields: Mapping[str, Any], *, start_delay: timedelta | None = None
+    ) -> CaseHandle:
+        """Open a refund case; the same request twice is the same case.
+
+        ``fields`` are those of :class:`domain.refunds.RefundRequest`, with ``text`` in the
+        clear (it is sealed here). Raises :class:`InvalidRequest` naming the field,
+        :class:`Refused` when the request id was used with another body.
+        """
+        try:
+            request = self._checked(fields)
+        except InvalidRequest as invalid:
+            await self._record_invalid(fields, invalid)
+            raise
+        case_id = case_id_for(CaseKind.REFUND, request.request_id)
+        await self._register(case_id, request)
+        if request.text:
+            sealed = await self.keyring.seal(request.customer, request.text)
+            request = request.model_copy(update={"text": sealed})
+        case = RefundCaseInput(
+            case_id=case_id, request=request, attempt_seconds=self._attempt_seconds
+        )
+        try:
+            await self.temporal.start_workflow(
+                RefundCase.run,
+                case,
+                id=case_id,
+                task_queue=self._task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                search_attributes=TypedSearchAttributes(
+                    [
+                        SearchAttributePair(CASE_KIND, CaseKind.REFUND.value),
+                        SearchAttributePair(CASE_DESK, Desk.BILLING.value),
+                    ]
+                ),
+                start_delay=start_delay,
+                static_summary=f"refund of {request.charge}: {request.reason.value}",
+            )
+        except WorkflowAlreadyStartedError:
+            pass  # it has ended; the books answer for it
+        except RPCError as error:
+            raise Unreachable(f"Temporal does not answer: {error.message}") from error
+        return CaseHandle(self, case_id)
+
+    def _checked(self, fields: Mapping[str, Any]) -> RefundRequest:
+        for name, value in _texts(fields):
+            if has_card_number(value):
+                raise InvalidRequest(name, "holds a card number", "a text without one")
+        try:
+            return RefundRequest.model_validate(dict(fields))
+        except ValidationError as error:
+            raise invalid_from(error) from None
+
+    async def _register(self, case_id: str, request: RefundRequest) -> None:
+        # The text goes into the hash by a keyed digest, so that the row tells nothing of it.
+        body = request.model_copy(
+            update={"text": self.keyring.lookup_hash(request.text) if request.text else ""}
+        )
+        body_hash = sha256_of(body)
+        async with self.books.transaction() as tx:
+            registered = await tx.register_request(
+                request_id=request.request_id,
+                kind=CaseKind.REFUND,
+                body_hash=body_hash,
+                case_id=case_id,
+                customer=request.customer,
+                at=_now(),
+            )
+        if registered.body_hash != body_hash:
+            refused = Refused(
+                RefusalCode.REQUEST_REUSED.value,
+                f"request_id: {request.request_id} was used with another body on "
+                f"{registered.created_at:%Y-%m-%d}; allowed: a new request_id, or the same body",
+            )
+            await self._record(
+                request.requested_by, refused.code, refused.message, request.request_id, case_id
+            )
+            raise refused
+
+    async def _record_invalid(self, fields: Mapping[str, Any], invalid: InvalidRequest) -> None:
+        try:
+            actor = Actor.model_validate(fields.get("requested_by"))
+        except ValidationError:
+            actor = None
+        request_id = fields.get("request_id")
+        named = request_id if isinstance(request_id, str) and invalid.field != "request_id" else ""
+        await self._record(actor, RefusalCode.INVALID.value, str(invalid), named, "")
+
+    async def _record(
+        self, actor: Actor | None, code: str, message: str, request_id: str, case_id: str
+    ) -> None:
+        async with self.books.transaction() as tx:
+            await tx.record_refused_attempt(
+                RefusedAttempt(
+                    case_id=case_id,
+                    action="open_refund",
+                    actor=actor,
+                    code=code,
+                    message=message,
+                    request_id=request_id,
+                    at=_now(),
+                )
+            )
+
+
+def _texts(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Every text of a nested input with its dotted name."""
+    if isinstance(value, str):
+        return [(name, value)]
+    if isinstance(value, Mapping):
+        return [
+            found
+            for key, item in value.items()
+            for found in _texts(item, f"{name}.{key}" if name else str(key))
+        ]
+    return []

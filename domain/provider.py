@@ -1,0 +1,90 @@
+"""What a payment provider says, in our words.
+
+The provider's own status words are open sets that grow with its API; ours are closed, and
+each ends in ``unknown``, which is recorded and shown instead of guessed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.money import Money
+
+
+class RefundStatus(StrEnum):
+    PENDING = "pending"
+    REQUIRES_ACTION = "requires_action"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    UNKNOWN = "unknown"
+
+
+DEAD_REFUNDS = frozenset({RefundStatus.FAILED, RefundStatus.CANCELED})
+"""Refunds whose money came back to us: they take nothing from the charge."""
+
+
+class Chargeback(StrEnum):
+    """Where a charge stands with the card network, over all its disputes.
+
+    ``open`` freezes concessions; ``inquiry`` makes a refund urgent; ``unknown`` freezes too.
+    """
+
+    NONE = "none"
+    INQUIRY = "inquiry"
+    OPEN = "open"
+    WON = "won"
+    LOST = "lost"
+    UNKNOWN = "unknown"
+
+
+class Instrument(StrEnum):
+    CARD = "card"
+    BANK_DEBIT = "bank_debit"
+    OTHER = "other"
+
+
+class _Fact(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ProviderRefund(_Fact):
+    """A refund as the provider lists it. ``case_id`` is ours, from its metadata, or empty.
+
+    ``reference`` is the bank's own number once it is available: the only proof of arrival
+    that the provider has.
+    """
+
+    id: str
+    status: RefundStatus
+    amount: Money
+    case_id: str
+    reference: str
+    failure_reason: str
+
+
+class ChargeFacts(_Fact):
+    """A charge with everything around it that a refund is decided by. Instants are UTC."""
+
+    id: str
+    customer: str
+    captured: Money
+    is_captured: bool
+    is_refundable: bool
+    created_at: datetime
+    instrument: Instrument
+    instrument_refundable: bool
+    chargeback: Chargeback
+    refunds: tuple[ProviderRefund, ...]
+    descriptor: str
+
+
+class CustomerFacts(_Fact):
+    """``charges`` are the customer's other charges: id, amount and instant."""
+
+    id: str
+    created_at: datetime
+    charges: tuple[tuple[str, Money, datetime], ...]

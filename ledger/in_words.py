@@ -1,0 +1,51 @@
+"""A case in words, in the customer's language: where it is, until when, what happens then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from domain.cases import Language, Outcome, Status
+from domain.money import Money
+from domain.texts import day_in_words, instant_in_words, money_in_words, say
+from ledger.projection import CaseRow
+
+
+def status_in_words(
+    case: CaseRow,
+    language: Language | None = None,
+    *,
+    zone: str = "UTC",
+    accepted_at: datetime | None = None,
+    reason: Callable[[str, Language], str] = lambda key, language: "",
+) -> str:
+    """One sentence, with every instant in it. ``reason`` looks a pack's text up by its key."""
+    spoken = language or Language(case.language)
+    amount = (
+        money_in_words(Money(amount_minor=case.amount_minor, currency=case.currency), spoken)
+        if case.amount_minor is not None
+        else ""
+    )
+    last = case.expected_to
+    until = (
+        day_in_words(last, spoken)
+        if case.status is Status.CLOSED and last is not None
+        else instant_in_words(case.due_at, spoken, zone)
+        if case.due_at is not None
+        else ""
+    )
+    key = (
+        f"closed.{(case.outcome or Outcome.UNCONFIRMED).value}"
+        if case.status is Status.CLOSED
+        else f"status.{case.status.value}"
+    )
+    return say(
+        key,
+        spoken,
+        amount=amount,
+        until=until,
+        sent=day_in_words((accepted_at or case.opened_at).astimezone(UTC).date(), spoken),
+        first=day_in_words(case.expected_from, spoken) if case.expected_from else "",
+        last=day_in_words(last, spoken) if last else "",
+        reason=reason(case.reason_key, spoken) if case.reason_key else "",
+    ).strip()

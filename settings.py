@@ -1,0 +1,88 @@
+"""Settings of every process, from ``REDRESS_*`` variables or a ``.env`` file.
+
+Temporal's own settings are not here: ``TEMPORAL_*`` variables and profiles, as its tools use.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from domain.errors import InvalidRequest
+
+ROOT = Path(__file__).resolve().parent
+
+
+def _bytes32(name: str, secret: SecretStr) -> bytes:
+    try:
+        raw = base64.b64decode(secret.get_secret_value(), validate=True)
+    except binascii.Error:
+        raw = b""
+    if len(raw) != 32:
+        raise InvalidRequest(name, "not a key", "32 bytes in base64")
+    return raw
+
+
+class Settings(BaseSettings):
+    """One object for all processes; a process reads only what its part needs."""
+
+    model_config = SettingsConfigDict(env_prefix="REDRESS_", env_file=".env", extra="ignore")
+
+    database_url: str = "sqlite+aiosqlite:///var/books.db"
+    owner_database_url: str = ""
+    stripe_api_key: SecretStr = SecretStr("")
+    stripe_base_url: str = ""
+    stripe_webhook_secret: SecretStr = SecretStr("")
+    allow_live_key: bool = False
+    master_key: SecretStr = SecretStr("")
+    actor_signing_key: SecretStr = SecretStr("")
+    actor_verify_key: str = ""
+    policies: Path = ROOT / "policies"
+    notices_file: Path = Path("var/notices.jsonl")
+    attempt_seconds: int = Field(default=30, ge=1, le=600)
+    worker_cache: int = Field(default=200, ge=0)
+    worker_slots: int = Field(default=50, ge=1)
+    build_id: str = ""
+
+    @model_validator(mode="after")
+    def _no_live_key_by_accident(self) -> Settings:
+        key = self.stripe_api_key.get_secret_value()
+        if key.startswith(("sk_live_", "rk_live_")) and not self.allow_live_key:
+            raise ValueError(
+                "REDRESS_STRIPE_API_KEY is a live key, which is refused unless "
+                "REDRESS_ALLOW_LIVE_KEY=true says so by name"
+            )
+        return self
+
+    def master_key_bytes(self) -> bytes:
+        """The key that wraps customers' keys. Raises :class:`InvalidRequest` when it is none."""
+        return _bytes32("REDRESS_MASTER_KEY", self.master_key)
+
+    def signing_key(self) -> Ed25519PrivateKey:
+        """The edge's key; only the web and the command line hold it."""
+        return Ed25519PrivateKey.from_private_bytes(
+            _bytes32("REDRESS_ACTOR_SIGNING_KEY", self.actor_signing_key)
+        )
+
+    def verify_key(self) -> Ed25519PublicKey:
+        """The public half that workers judge signatures by."""
+        return Ed25519PublicKey.from_public_bytes(
+            _bytes32("REDRESS_ACTOR_VERIFY_KEY", SecretStr(self.actor_verify_key))
+        )
+
+
+def load() -> Settings:
+    """Settings of this process. Raises :class:`InvalidRequest` naming the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "REDRESS_" + "_".join(str(part) for part in first["loc"]).upper()
+        if not first["loc"]:
+            name = "REDRESS_STRIPE_API_KEY"
+        raise InvalidRequest(name, first["msg"], "see docs/settings.md") from None

@@ -1,0 +1,152 @@
+"""Composition root of the worker: settings, then collaborators, then the Temporal worker.
+
+Run ``python worker.py``. SIGTERM and SIGINT let running activities finish, then close every
+client. The process leaves by ``os._exit``: temporalio may abort at interpreter exit with
+calls pending, which would spoil the exit code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker, WorkerDeploymentConfig
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.decisions import Decisions
+from activities.notices import FileDelivery, NoticeSender
+from activities.payments import Payments
+from activities.provider import Provider
+from activities.records import Records
+from decisions.library import Library
+from domain.errors import RedressError, Unreachable
+from ledger.books import Books
+from ledger.keys import Keyring
+from settings import Settings, load
+from workflows.connection import TASK_QUEUE, connect
+from workflows.refund import RefundCase
+
+log = structlog.get_logger()
+
+PASSED_THROUGH = ("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "domain")
+"""Loaded once instead of once per case; pure and free of state. ``domain`` brings
+``cryptography`` along, whose native module must never be loaded twice."""
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    return SandboxedWorkflowRunner(
+        restrictions=SandboxRestrictions.default.with_passthrough_modules(
+            *PASSED_THROUGH, "cryptography", "activities.contract"
+        )
+    )
+
+
+def build_worker(
+    client: Client,
+    settings: Settings,
+    books: Books,
+    provider: Provider,
+    library: Library,
+    *,
+    task_queue: str = TASK_QUEUE,
+) -> Worker:
+    """A worker with every collaborator in place; the caller runs and closes it."""
+    decisions = Decisions(books, provider, library, settings.verify_key())
+    payments = Payments(books, provider)
+    records = Records(books)
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[RefundCase],
+        activities=[
+            decisions.decide_refund,
+            decisions.record_verdict,
+            payments.send_refund,
+            payments.look_at_refund,
+            records.expire_case,
+            records.alarm_unknown,
+        ],
+        workflow_runner=workflow_runner(),
+        workflow_failure_exception_types=[ApplicationError],
+        max_cached_workflows=settings.worker_cache,
+        max_concurrent_activities=settings.worker_slots,
+        graceful_shutdown_timeout=timedelta(seconds=settings.attempt_seconds),
+        deployment_config=WorkerDeploymentConfig(
+            version=WorkerDeploymentVersion("redress", settings.build_id),
+            use_worker_versioning=True,
+            default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+        )
+        if settings.build_id
+        else None,
+    )
+
+
+@asynccontextmanager
+async def collaborators(
+    settings: Settings, stop: asyncio.Event
+) -> AsyncIterator[tuple[Books, Keyring, Provider, Library]]:
+    """Everything a worker holds open, closed again at the end."""
+    if not settings.stripe_api_key.get_secret_value():
+        raise Unreachable("REDRESS_STRIPE_API_KEY is not set: the provider cannot be called")
+    library = Library.load(settings.policies)
+    books = await Books.open(settings.database_url)
+
+    def misconfigured(why: str) -> None:
+        log.error("worker_stops", why=why)
+        stop.set()
+
+    provider = Provider(
+        settings.stripe_api_key.get_secret_value(),
+        base_url=settings.stripe_base_url or None,
+        on_misconfigured=misconfigured,
+    )
+    try:
+        yield books, Keyring(books, settings.master_key_bytes()), provider, library
+    finally:
+        await provider.close()
+        await books.close()
+
+
+async def main() -> int:
+    settings = load()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with collaborators(settings, stop) as (books, keyring, provider, library):
+        client = await connect(keyring)
+        sender = NoticeSender(books, FileDelivery(settings.notices_file))
+        async with build_worker(client, settings, books, provider, library):
+            log.info("worker_ready", task_queue=TASK_QUEUE, pid=os.getpid())
+            sending = asyncio.create_task(sender.run())
+            await stop.wait()
+            sending.cancel()
+    return 0
+
+
+def run() -> int:
+    """Exit codes: 0 stopped as asked, 2 wrong settings, 3 a server is not reachable."""
+    try:
+        return asyncio.run(main())
+    except Unreachable as error:
+        print(f"worker: {error}", file=sys.stderr)
+        return 3
+    except RedressError as error:
+        print(f"worker: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    code = run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

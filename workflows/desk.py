@@ -1,0 +1,230 @@
+"""The desk: messages that every case answers, and the waiting for people's decisions.
+
+A message is judged twice. The validator sees workflow memory only and refuses at once what
+can be refused (nothing left in history); the handler *claims* before its first await, so
+that of any number who press at the same moment one is recorded and the others are told who.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from domain.approvals import Action, Answer, ApprovalSlot, Judgement, RefusalCode
+    from domain.refunds import CaseDescription, ProviderNews, RecordVerdictInput, RefundCaseInput
+    from workflows import steps
+
+
+def refuse(code: RefusalCode, message: str) -> ApplicationError:
+    """A refusal as callers receive it: its type is the code, its text is for people."""
+    return ApplicationError(message, type=code.value, non_retryable=True)
+
+
+class CaseDesk:
+    """Base of the four cases: messages ``approve``, ``decline``, ``withdraw``, the signal
+    ``provider_news`` and the query ``describe``. It has no ``run``."""
+
+    def __init__(self, case: RefundCaseInput) -> None:
+        self.case = case
+        self.status = "open"
+        self.waits_for = "decision"
+        self.until: datetime | None = None
+        self.then = ""
+        self.digest = ""
+        self.slots: tuple[ApprovalSlot, ...] = ()
+        self.filled: dict[str, str] = {}
+        self.claimed: dict[str, str] = {}
+        self.ending_claimed_by = ""
+        self.ended_by: Action | None = None
+        self.expiring = False
+        self.waiting = False
+        self.acting = False
+        self.news = 0
+
+    # -- waiting ---------------------------------------------------------------------
+
+    async def await_approvals(self, slots: tuple[ApprovalSlot, ...]) -> bool:
+        """Wait until every slot is filled (True), or the case ended another way (False).
+
+        The earliest expiry counts for all. A claim that is being recorded when the time is
+        up is let finish: otherwise an expired case would collect an approval.
+        """
+        self.slots = slots
+        self.waiting = True
+        deadline = min(slot.expires_at for slot in slots)
+        self.show("awaiting_approval", "approval", deadline, "expires")
+        try:
+            await workflow.wait_condition(
+                self._is_settled,
+                timeout=deadline - workflow.now(),
+                timeout_summary="approval expires",
+            )
+        except TimeoutError:
+            self.expiring = True
+            await workflow.wait_condition(self._nothing_claimed)
+        self.waiting = False
+        return self._is_approved()
+
+    def _is_approved(self) -> bool:
+        return len(self.filled) == len(self.slots)
+
+    def _is_settled(self) -> bool:
+        return self._is_approved() or self.ended_by is not None
+
+    def _nothing_claimed(self) -> bool:
+        return not self.claimed and not self.ending_claimed_by
+
+    def show(self, status: str, waits_for: str, until: datetime | None, then: str) -> None:
+        """Say where the case is: for ``describe`` and for Temporal's own pages."""
+        self.status, self.waits_for, self.until, self.then = status, waits_for, until, then
+        when = f" until {until.isoformat()}" if until else ""
+        workflow.set_current_details(f"{status}: waits for {waits_for or 'nothing'}{when}")
+
+    # -- approve and decline ---------------------------------------------------------
+
+    @workflow.update
+    async def approve(self, given: Judgement) -> Answer:
+        """Fill an approval slot."""
+        return await self._approve(given)
+
+    @approve.validator
+    def _may_approve(self, given: Judgement) -> None:
+        self._check_slot(given)
+
+    async def _approve(self, given: Judgement) -> Answer:
+        slot = self._slot(given.slot)
+        self.claimed[slot.id] = given.signed.actor.id
+        try:
+            left = len(self.slots) - len(self.filled) - 1
+            answer = await self._record(Action.APPROVE, slot, left, given)
+            if answer.recorded:
+                self.filled[slot.id] = given.signed.actor.id
+            return answer
+        finally:
+            del self.claimed[slot.id]
+
+    @workflow.update
+    async def decline(self, given: Judgement) -> Answer:
+        """Say no on an approval slot; ends the case."""
+        return await self._end(Action.DECLINE, self._slot(given.slot), given)
+
+    @decline.validator
+    def _may_decline(self, given: Judgement) -> None:
+        self._check_slot(given)
+
+    # -- withdraw --------------------------------------------------------------------
+
+    @workflow.update
+    async def withdraw(self, given: Judgement) -> Answer:
+        """Take the request back; possible until the money is ordered."""
+        return await self._end(Action.WITHDRAW, None, given)
+
+    @withdraw.validator
+    def _may_withdraw(self, given: Judgement) -> None:
+        self._check_not_ended()
+        if self.acting:
+            raise refuse(RefusalCode.TOO_LATE, "the money has been ordered already")
+        if not self.waiting:
+            raise refuse(RefusalCode.NOT_WAITING, "the case is being decided this moment")
+        if given.signed.digest != self.digest:
+            raise refuse(RefusalCode.STALE, "the case has changed since it was shown")
+
+    async def _end(self, action: Action, slot: ApprovalSlot | None, given: Judgement) -> Answer:
+        self.ending_claimed_by = given.signed.actor.id
+        try:
+            await workflow.wait_condition(lambda: not self.claimed)
+            if self._is_approved():
+                raise refuse(RefusalCode.ALREADY_DECIDED, self._who_approved())
+            answer = await self._record(action, slot, len(self.slots), given)
+            if answer.recorded:
+                self.ended_by = action
+            return answer
+        finally:
+            self.ending_claimed_by = ""
+
+    async def _record(
+        self, action: Action, slot: ApprovalSlot | None, left: int, given: Judgement
+    ) -> Answer:
+        return await steps.record_verdict(
+            self.case,
+            RecordVerdictInput(
+                case_id=self.case.case_id,
+                action=action,
+                slot=slot,
+                slots_left=left,
+                signed=given.signed,
+                note=given.note,
+                now=workflow.now(),
+            ),
+        )
+
+    # -- judging without waiting -----------------------------------------------------
+
+    def _slot(self, slot_id: str) -> ApprovalSlot:
+        for slot in self.slots:
+            if slot.id == slot_id:
+                return slot
+        known = ", ".join(slot.id for slot in self.slots)
+        raise refuse(RefusalCode.INVALID, f"slot: no {slot_id!r} here; allowed: {known}")
+
+    def _check_not_ended(self) -> None:
+        if self.ended_by is not None:
+            raise refuse(RefusalCode.ALREADY_DECIDED, f"already ended by {self.ended_by.value}")
+        if self.expiring:
+            raise refuse(RefusalCode.ALREADY_DECIDED, "the time to decide has run out")
+        if self.ending_claimed_by:
+            raise refuse(
+                RefusalCode.ALREADY_DECIDED, f"being ended this moment by {self.ending_claimed_by}"
+            )
+        if self.slots and self._is_approved():
+            raise refuse(RefusalCode.ALREADY_DECIDED, self._who_approved())
+
+    def _check_slot(self, given: Judgement) -> None:
+        self._check_not_ended()
+        if not self.waiting:
+            raise refuse(RefusalCode.NOT_WAITING, "the case waits for no approval")
+        slot = self._slot(given.slot)
+        holder = self.filled.get(slot.id) or self.claimed.get(slot.id)
+        if holder:
+            raise refuse(RefusalCode.ALREADY_DECIDED, f"decided by {holder} already")
+        person = given.signed.actor
+        if given.signed.digest != slot.digest:
+            raise refuse(RefusalCode.STALE, "what is being approved has changed since it was shown")
+        if person.id in slot.excluded:
+            raise refuse(RefusalCode.SELF_APPROVAL, f"{person.id} asked for it and may not decide")
+        if person.id in self.filled.values() or person.id in self.claimed.values():
+            raise refuse(
+                RefusalCode.SELF_APPROVAL, f"{person.id} has decided another step of this case"
+            )
+        if person.role not in slot.roles:
+            allowed = ", ".join(role.value for role in slot.roles)
+            raise refuse(
+                RefusalCode.NOT_AUTHORISED, f"role {person.role.value} may not; allowed: {allowed}"
+            )
+
+    def _who_approved(self) -> str:
+        return "already approved by " + ", ".join(self.filled.values())
+
+    # -- news and description --------------------------------------------------------
+
+    @workflow.signal
+    def provider_news(self, news: ProviderNews) -> None:
+        """The provider said something new about this case's money: look now."""
+        self.news += 1
+
+    @workflow.query
+    def describe(self) -> CaseDescription:
+        """Where the case is and what it waits for."""
+        return CaseDescription(
+            case_id=self.case.case_id,
+            status=self.status,
+            waits_for=self.waits_for,
+            until=self.until,
+            then=self.then,
+            digest=self.digest,
+            open_slots=tuple(s.id for s in self.slots if s.id not in self.filled),
+            amount=None,
+        )

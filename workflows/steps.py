@@ -1,0 +1,126 @@
+"""Verbs of the procedures: one activity each, with its time-outs and their reason."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.contract import DecisionActivities, PaymentActivities, RecordActivities
+    from domain.approvals import Answer
+    from domain.refunds import (
+        DecideInput,
+        ExpireInput,
+        LookInput,
+        LookResult,
+        RecordVerdictInput,
+        RefundCaseInput,
+        RefundDecision,
+        SendInput,
+        SendResult,
+    )
+
+PATIENT = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(minutes=1),
+)
+"""A database or provider that is away comes back; a minute is as long as a person would wait
+to try again, and gentle enough for a provider in trouble."""
+
+ALARM_AFTER = timedelta(minutes=15)
+"""A movement whose outcome is unknown for longer is put before finance."""
+
+KEY_IS_SAFE_FOR = timedelta(hours=22)
+"""The provider may forget an idempotency key after 24 h; no execution of ``send`` lives
+longer than this, and each one after the first looks before it asks again."""
+
+
+def _attempt(case: RefundCaseInput) -> timedelta:
+    return timedelta(seconds=case.attempt_seconds)
+
+
+async def decide(case: RefundCaseInput) -> RefundDecision:
+    """Facts, decision and hold in one activity; retried until the provider answers."""
+    return await workflow.execute_activity_method(
+        DecisionActivities.decide_refund,
+        DecideInput(case_id=case.case_id, request=case.request, now=workflow.now()),
+        start_to_close_timeout=_attempt(case),
+        retry_policy=PATIENT,
+        summary="facts, decision, hold",
+    )
+
+
+async def record_verdict(case: RefundCaseInput, given: RecordVerdictInput) -> Answer:
+    return await workflow.execute_activity_method(
+        DecisionActivities.record_verdict,
+        given,
+        start_to_close_timeout=_attempt(case),
+        retry_policy=PATIENT,
+        summary=f"{given.action} by {given.signed.actor.id}",
+    )
+
+
+async def send(case: RefundCaseInput, digest: str) -> SendResult:
+    """Order the money until the provider's answer is known, for as long as that takes.
+
+    The first execution ends after :data:`ALARM_AFTER` so that finance hears of it; the
+    next ones look for the refund before they ask for it.
+    """
+    order = SendInput(case_id=case.case_id, digest=digest, now=workflow.now())
+    patience, sent_at = ALARM_AFTER, workflow.now()
+    while True:
+        try:
+            return await workflow.execute_activity_method(
+                PaymentActivities.send_refund,
+                order,
+                start_to_close_timeout=_attempt(case),
+                schedule_to_close_timeout=patience,
+                retry_policy=PATIENT,
+                summary="order the money",
+            )
+        except ActivityError as error:
+            if not isinstance(error.cause, TemporalTimeoutError) and _is_final(error):
+                raise
+            await alarm_unknown(case, sent_at)
+            order = order.model_copy(update={"look_first": True, "now": workflow.now()})
+            patience = KEY_IS_SAFE_FOR
+
+
+def _is_final(error: ActivityError) -> bool:
+    cause = error.cause
+    return bool(getattr(cause, "non_retryable", False))
+
+
+async def alarm_unknown(case: RefundCaseInput, since: datetime) -> None:
+    await workflow.execute_activity_method(
+        RecordActivities.alarm_unknown,
+        ExpireInput(case_id=case.case_id, now=since),
+        start_to_close_timeout=_attempt(case),
+        retry_policy=PATIENT,
+        summary="outcome unknown: tell finance",
+    )
+
+
+async def look(case: RefundCaseInput, look: LookInput) -> LookResult:
+    return await workflow.execute_activity_method(
+        PaymentActivities.look_at_refund,
+        look,
+        start_to_close_timeout=_attempt(case),
+        retry_policy=PATIENT,
+        summary="where is the money",
+    )
+
+
+async def expire(case: RefundCaseInput) -> None:
+    await workflow.execute_activity_method(
+        RecordActivities.expire_case,
+        ExpireInput(case_id=case.case_id, now=workflow.now()),
+        start_to_close_timeout=_attempt(case),
+        retry_policy=PATIENT,
+        summary="nobody decided in time",
+    )
