@@ -1,0 +1,1 @@
+"""Revisions of the books' schema, oldest first; a released one is never edited."""

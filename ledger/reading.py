@@ -1,0 +1,422 @@
+"""Reading the books: typed questions, no SQL for anyone else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Executable, Row, Select, Table, bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.approvals import Verdict
+from domain.canonical import instant
+from domain.cases import CaseEvent, CaseKind, Outcome, Status
+from domain.money import Money, total
+from ledger import tables as t
+from ledger.chain import Head
+from ledger.projection import CaseRow
+from ledger.records import (
+    ApprovalRow,
+    ArchiveRow,
+    Balance,
+    CaseTotal,
+    CustomerHistory,
+    InboxRow,
+    OutboxRow,
+    RefusedAttempt,
+    RegisteredRequest,
+    Reservation,
+    ReservationScope,
+    ReservationState,
+    StoredDecision,
+    StoredEvent,
+    StoredTransaction,
+)
+from ledger.rows import (
+    approval_of,
+    case_of,
+    decision_of,
+    event_of,
+    inbox_of,
+    money_of,
+    outbox_of,
+    refused_attempt_of,
+    reservation_of,
+    sums_of,
+    transactions_of,
+)
+
+NOT_GIVEN = (Outcome.FAILED_AT_BANK.value, Outcome.REJECTED_BY_PROVIDER.value)
+"""Ends of a refund case after which the customer has nothing."""
+
+# the questions of every transaction, built once: building costs more than asking
+_CASE = select(t.cases).where(t.cases.c.case_id == bindparam("id"))
+_CASE_FOR_UPDATE = _CASE.with_for_update()
+_HAS_EVENT = select(t.case_events.c.id).where(
+    t.case_events.c.case_id == bindparam("case_id"), t.case_events.c.step == bindparam("step")
+)
+_HEAD = select(t.chain_head.c.seq, t.chain_head.c.hash).where(t.chain_head.c.id == 1)
+_HEAD_FOR_UPDATE = _HEAD.with_for_update()
+
+
+class Reading:
+    """Questions on one connection. Instants come out in UTC, amounts as ``Money``."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self.is_sqlite = connection.dialect.name == "sqlite"
+
+    # --- cases ---------------------------------------------------------------------------
+
+    async def case(self, case_id: str, *, for_update: bool = False) -> CaseRow | None:
+        statement = _CASE_FOR_UPDATE if for_update else _CASE
+        row = (await self._connection.execute(statement, {"id": case_id})).first()
+        return _case(None if row is None else row._asdict())
+
+    async def cases(
+        self,
+        *,
+        status: Status | None = None,
+        kind: CaseKind | None = None,
+        due_before: datetime | None = None,
+        customer: str | None = None,
+        charge: str | None = None,
+        outcome: Outcome | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[CaseRow]:
+        """Cases that fit every filter, by case id; ``after`` is the last id of the page before."""
+        c = t.cases.c
+        filters: list[ColumnElement[bool]] = _cases_where(kind, due_before, customer, charge)
+        if status is not None:
+            filters.append(c.status == status.value)
+        if outcome is not None:
+            filters.append(c.outcome == outcome.value)
+        return await self._cases(filters, after, limit)
+
+    async def open_cases(
+        self,
+        *,
+        kind: CaseKind | None = None,
+        due_before: datetime | None = None,
+        customer: str | None = None,
+        charge: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[CaseRow]:
+        """Cases that have not ended; filters and paging as in :meth:`cases`."""
+        filters = _cases_where(kind, due_before, customer, charge)
+        filters.append(t.cases.c.status != Status.CLOSED.value)
+        return await self._cases(filters, after, limit)
+
+    async def _cases(
+        self, filters: list[ColumnElement[bool]], after: str | None, limit: int
+    ) -> list[CaseRow]:
+        if after is not None:
+            filters.append(t.cases.c.case_id > after)
+        statement = select(t.cases).where(*filters).order_by(t.cases.c.case_id).limit(limit)
+        return [case_of(row) for row in await self._all(statement)]
+
+    async def open_case_on(self, kind: CaseKind, business_key: str) -> str | None:
+        """The id of the open case of this kind on one thing, if there is one."""
+        c = t.cases.c
+        statement = select(c.case_id).where(
+            c.kind == kind.value,
+            c.business_key == business_key,
+            c.status != Status.CLOSED.value,
+        )
+        row = await self._first(statement)
+        return None if row is None else str(row["case_id"])
+
+    async def case_of_provider_object(self, provider_id: str) -> CaseRow | None:
+        """The case that moved money as this object of the provider (a refund's id)."""
+        c = t.cases.c
+        statement = select(t.cases).where(c.provider_id == provider_id, c.provider_id != "")
+        return _case(await self._first(statement))
+
+    async def ended_on_charge(self, charge: str) -> list[CaseRow]:
+        """Ended cases on a charge, oldest end first."""
+        c = t.cases.c
+        statement = (
+            select(t.cases)
+            .where(c.charge == charge, c.status == Status.CLOSED.value)
+            .order_by(c.closed_at, c.case_id)
+        )
+        return [case_of(row) for row in await self._all(statement)]
+
+    async def customer_history(self, customer: str, since: datetime) -> CustomerHistory:
+        """What the customer was given at or after ``since``; see :class:`CustomerHistory`."""
+        c, r = t.cases.c, t.reservations.c
+        refunds = await self._all(
+            select(c.amount_minor, c.currency).where(
+                c.customer == customer,
+                c.kind == CaseKind.REFUND.value,
+                c.opened_at >= instant(since),
+                c.provider_id != "",
+                c.outcome.is_(None) | c.outcome.not_in(NOT_GIVEN),
+            )
+        )
+        concessions = await self._all(
+            select(r.amount_minor, r.currency).where(
+                r.scope == ReservationScope.CONCESSIONS.value,
+                r.key == customer,
+                r.at >= instant(since),
+                r.state != ReservationState.RELEASED.value,
+            )
+        )
+        return CustomerHistory(
+            refunds=len(refunds),
+            refunded=sums_of(refunds),
+            concessions=len(concessions),
+            conceded=sums_of(concessions),
+        )
+
+    # --- the record ----------------------------------------------------------------------
+
+    async def events(self, case_id: str) -> list[StoredEvent]:
+        """A case's account, oldest first."""
+        e = t.case_events.c
+        statement = events_with_links().where(e.case_id == case_id).order_by(e.ordinal)
+        return [event_of(row) for row in await self._all(statement)]
+
+    async def event(self, case_id: str, step: str) -> CaseEvent | None:
+        e = t.case_events.c
+        row = await self._first(events_with_links().where(e.case_id == case_id, e.step == step))
+        return None if row is None else event_of(row)
+
+    async def has_event(self, case_id: str, step: str) -> bool:
+        found = await self._connection.execute(_HAS_EVENT, {"case_id": case_id, "step": step})
+        return found.first() is not None
+
+    async def decision(self, case_id: str, step: str = "decide") -> StoredDecision | None:
+        d = t.decisions.c
+        statement = select(t.decisions).where(d.case_id == case_id, d.step == step)
+        row = await self._first(statement)
+        return None if row is None else decision_of(row)
+
+    async def policy_content(self, hash: str) -> str | None:
+        statement = select(t.policy_contents.c.content).where(t.policy_contents.c.id == hash)
+        row = await self._first(statement)
+        return None if row is None else str(row["content"])
+
+    async def approvals(self, case_id: str) -> list[ApprovalRow]:
+        """Verdicts on a case, by instant."""
+        a = t.approvals.c
+        statement = select(t.approvals).where(a.case_id == case_id).order_by(a.at, a.slot)
+        return [approval_of(row) for row in await self._all(statement)]
+
+    async def approved_on(
+        self, actor_id: str, currency: str, kind: CaseKind, start: datetime, end: datetime
+    ) -> Money:
+        """What this person said yes to in ``[start, end)``, cases of one kind, one currency."""
+        a, c = t.approvals.c, t.cases.c
+        statement = (
+            select(a.amount_minor, a.currency)
+            .join_from(t.approvals, t.cases, a.case_id == c.case_id)
+            .where(
+                a.actor_id == actor_id,
+                a.currency == currency,
+                a.verdict == Verdict.APPROVE.value,
+                a.at >= instant(start),
+                a.at < instant(end),
+                c.kind == kind.value,
+            )
+        )
+        return total((money_of(row) for row in await self._all(statement)), currency)
+
+    async def refused_attempts(self, case_id: str | None = None) -> list[RefusedAttempt]:
+        """Refused attempts, of one case or all, by instant."""
+        r = t.refused_attempts.c
+        statement = select(t.refused_attempts).order_by(r.at, r.id)
+        if case_id is not None:
+            statement = statement.where(r.case_id == case_id)
+        return [refused_attempt_of(row) for row in await self._all(statement)]
+
+    async def archives(self, case_id: str) -> list[ArchiveRow]:
+        a = t.archives.c
+        statement = select(t.archives).where(a.case_id == case_id).order_by(a.at, a.id)
+        return [ArchiveRow(**row) for row in await self._all(statement)]
+
+    # --- money ---------------------------------------------------------------------------
+
+    async def reservations(
+        self, scope: ReservationScope, key: str, currency: str
+    ) -> list[Reservation]:
+        """What is held or posted on one account, by case and step."""
+        r = t.reservations.c
+        return await self._reservations(
+            r.scope == scope.value,
+            r.key == key,
+            r.currency == currency,
+            r.state != ReservationState.RELEASED.value,
+        )
+
+    async def reservations_of_case(self, case_id: str) -> list[Reservation]:
+        """All of a case's reservations, released ones included."""
+        return await self._reservations(t.reservations.c.case_id == case_id)
+
+    async def _reservations(self, *filters: ColumnElement[bool]) -> list[Reservation]:
+        r = t.reservations.c
+        statement = select(t.reservations).where(*filters).order_by(r.case_id, r.step, r.scope)
+        return [reservation_of(row) for row in await self._all(statement)]
+
+    async def ledger_transactions(
+        self, case_id: str | None = None, *, after: str | None = None, limit: int | None = None
+    ) -> list[StoredTransaction]:
+        """Transactions with their entries, of one case or all, by id ("{case_id}:{step}").
+
+        ``after`` is the last id of the page before, ``limit`` counts transactions.
+        """
+        tx, e = t.ledger_transactions, t.ledger_entries
+        page = select(tx).order_by(tx.c.id)
+        if case_id is not None:
+            page = page.where(tx.c.case_id == case_id)
+        if after is not None:
+            page = page.where(tx.c.id > after)
+        wanted = (page if limit is None else page.limit(limit)).subquery()
+        statement = (
+            select(wanted, e.c.account, e.c.amount_minor, e.c.currency)
+            .join_from(wanted, e, wanted.c.id == e.c.transaction_id)
+            .order_by(wanted.c.id, e.c.ordinal)
+        )
+        return transactions_of(await self._all(statement))
+
+    async def trial_balance(self) -> list[Balance]:
+        """Every account's sum per currency, by account; they sum to zero per currency."""
+        e = t.ledger_entries.c
+        statement = (
+            select(e.account, e.currency, func.sum(e.amount_minor).label("amount_minor"))
+            .group_by(e.account, e.currency)
+            .order_by(e.account, e.currency)
+        )
+        return [Balance(**row) for row in await self._all(statement)]
+
+    async def totals(self) -> list[CaseTotal]:
+        """Cases and their amounts by kind, status, outcome and currency."""
+        c = t.cases.c
+        group = (c.kind, c.status, c.outcome, c.currency)
+        statement = (
+            select(
+                *group,
+                func.count().label("cases"),
+                func.coalesce(func.sum(c.amount_minor), 0).label("amount_minor"),
+            )
+            .group_by(*group)
+            .order_by(*group)
+        )
+        return [CaseTotal(**row) for row in await self._all(statement)]
+
+    # --- doors ---------------------------------------------------------------------------
+
+    async def request(self, request_id: str) -> RegisteredRequest | None:
+        r = t.requests.c
+        row = await self._first(select(t.requests).where(r.request_id == request_id))
+        return None if row is None else RegisteredRequest(**row)
+
+    async def customer_of_case(self, case_id: str) -> str | None:
+        """Whose case it is, by the request that opened it: known before the case is."""
+        r = t.requests.c
+        row = await self._first(select(r.customer).where(r.case_id == case_id))
+        return None if row is None else str(row["customer"])
+
+    async def inbox(self, state: str = "received", *, limit: int = 100) -> list[InboxRow]:
+        """Provider events in one state, oldest first."""
+        i = t.inbox.c
+        statement = (
+            select(t.inbox).where(i.state == state).order_by(i.received_at, i.event_id).limit(limit)
+        )
+        return [inbox_of(row) for row in await self._all(statement)]
+
+    async def due_outbox(self, now: datetime, limit: int = 100) -> list[OutboxRow]:
+        """What is to be sent by ``now``, in the order it was written."""
+        o = t.outbox.c
+        statement = (
+            select(t.outbox)
+            .where(o.sent_at.is_(None), o.next_try_at <= instant(now))
+            .order_by(o.id)
+            .limit(limit)
+        )
+        return [outbox_of(row) for row in await self._all(statement)]
+
+    async def outbox_of_case(self, case_id: str) -> list[OutboxRow]:
+        o = t.outbox.c
+        statement = select(t.outbox).where(o.case_id == case_id).order_by(o.id)
+        return [outbox_of(row) for row in await self._all(statement)]
+
+    # --- the whole -----------------------------------------------------------------------
+
+    async def head(self, *, for_update: bool = False) -> Head:
+        """The last link of the chain; seq 0 in new books."""
+        row = await self._first(_HEAD_FOR_UPDATE if for_update else _HEAD)
+        if row is None:
+            raise ValueError("chain_head has lost its row")
+        return Head(**row)
+
+    async def counts(self) -> dict[str, int]:
+        """Rows per table."""
+        found: dict[str, int] = {}
+        for table in (*t.APPEND_ONLY, *t.MUTABLE):
+            found[table.name] = await self._count(table)
+        return found
+
+    async def stream(
+        self, statement: Select[Any], *, page_size: int = 500
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Rows one by one, at most ``page_size`` of them in memory."""
+        paged = statement.execution_options(yield_per=page_size)
+        result = await self._connection.stream(paged)
+        try:
+            async for row in result:
+                yield row._asdict()
+        finally:
+            await result.close()
+
+    async def execute(self, statement: Executable) -> Sequence[Row[Any]]:
+        """Run another question. For the rooms that read the books only."""
+        rows: Sequence[Row[Any]] = (await self._connection.execute(statement)).all()
+        return rows
+
+    async def _count(self, table: Table) -> int:
+        counted = await self._connection.execute(select(func.count()).select_from(table))
+        return int(counted.scalar_one())
+
+    async def _all(self, statement: Select[Any]) -> Sequence[Mapping[str, Any]]:
+        return [row._asdict() for row in await self.execute(statement)]
+
+    async def _first(self, statement: Select[Any]) -> Mapping[str, Any] | None:
+        row = (await self._connection.execute(statement)).first()
+        return None if row is None else row._asdict()
+
+
+def _cases_where(
+    kind: CaseKind | None,
+    due_before: datetime | None,
+    customer: str | None,
+    charge: str | None,
+) -> list[ColumnElement[bool]]:
+    c = t.cases.c
+    filters: list[ColumnElement[bool]] = []
+    if kind is not None:
+        filters.append(c.kind == kind.value)
+    if due_before is not None:
+        filters.append(c.due_at < instant(due_before))
+    if customer is not None:
+        filters.append(c.customer == customer)
+    if charge is not None:
+        filters.append(c.charge == charge)
+    return filters
+
+
+def events_with_links() -> Select[Any]:
+    e, link = t.case_events, t.chain_links
+    joined = (link.c.entry_table == e.name) & (link.c.entry_id == e.c.id)
+    return select(
+        e,
+        func.coalesce(link.c.seq, 0).label("seq"),
+        func.coalesce(link.c.hash, "").label("hash"),
+    ).outerjoin_from(e, link, joined)
+
+
+def _case(row: Mapping[str, Any] | None) -> CaseRow | None:
+    return None if row is None else case_of(row)

