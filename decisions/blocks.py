@@ -1,0 +1,255 @@
+"""Data blocks of a pack: timers, routes, authority, texts, catalogues.
+
+Each reader takes the block's node and returns plain, typed data; what is wrong goes to the
+collector and is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from decisions.durations import parse_duration
+from decisions.findings import Collector
+from decisions.literals import Scope, read_amounts
+from decisions.shapes import entries, known_keys, one_of, read_name, rows, whole
+from decisions.source import BAD, Node
+from decisions.types import ValueType
+from domain.actors import Role
+from domain.cases import CaseKind, Language
+from domain.deadlines import BusinessCalendar, Settlement
+
+LANGUAGES = tuple(language.value for language in Language)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRule:
+    """One yes that a route asks for. ``roles`` may give it; times are in business days of the
+    pack's calendar, from the decision."""
+
+    id: str
+    roles: tuple[Role, ...]
+    expires_business_days: int
+    remind_business_days: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a role may approve of a kind: each time and in one day, minor units by currency."""
+
+    role: Role
+    kind: str
+    each: dict[str, int]
+    per_day: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementRule:
+    """The settlement clock without its calendar; see :class:`domain.deadlines.Settlement`."""
+
+    looks: tuple[int, ...]
+    trace_every: int
+    trace_looks: int
+
+    def with_calendar(self, calendar: BusinessCalendar) -> Settlement:
+        return Settlement(
+            looks=self.looks,
+            calendar=calendar,
+            trace_every=self.trace_every,
+            trace_looks=self.trace_looks,
+        )
+
+
+def read_timers(
+    node: Node | None, calendars: dict[str, BusinessCalendar], into: Collector
+) -> tuple[str | None, SettlementRule | None]:
+    """The ``timers`` block: the calendar that counts, and the settlement clock."""
+    if node is None or node.value is BAD:
+        return None, None
+    if not isinstance(node.value, dict):
+        into.add(node, "wrong-type", f"timers is a map, not {node.shape()}")
+        return None, None
+    known_keys(node, ("calendar", "settlement"), into)
+    calendar = None
+    if node.get("calendar") is not None:
+        calendar = read_name(node, "calendar", into)
+        if calendar is not None and calendar not in calendars:
+            place = node.get("calendar") or node
+            into.add(
+                place, "undefined-calendar", f"no calendar {calendar!r} in this pack",
+                allowed=sorted(calendars), wrong=calendar,
+            )  # fmt: skip
+            calendar = None
+    settlement = node.get("settlement")
+    if settlement is None:
+        return calendar, None
+    if node.get("calendar") is None:
+        into.add(settlement, "missing-key", "a settlement in business days needs calendar:")
+    return calendar, _read_settlement(settlement, into)
+
+
+def _read_settlement(node: Node, into: Collector) -> SettlementRule | None:
+    keys = ("min_business_days", "between", "max_business_days", "on_max", "trace")
+    if not isinstance(node.value, dict):
+        into.add(node, "wrong-type", f"settlement is a map, not {node.shape()}", allowed=keys)
+        return None
+    known_keys(node, keys, into)
+    least = whole(node, "min_business_days", into, 0)
+    most = whole(node, "max_business_days", into, 1)
+    if node.get("on_max") is not None:
+        one_of(node, "on_max", ("trace_task",), into)
+    between = _whole_list(node, "between", into)
+    every, looks = 5, 6
+    trace = node.get("trace")
+    if trace is not None:
+        known_keys(trace, ("every_business_days", "times"), into)
+        every = whole(trace, "every_business_days", into, 1, 5) or 5
+        looks = whole(trace, "times", into, 0, 6) or 0
+    if least is None or most is None:
+        return None
+    days = (*((least,) if least < most else ()), *between, most)
+    if list(days) != sorted(set(days)) or least > most:
+        into.add(node, "empty-interval", "days must ascend from minimum over between to maximum")
+        return None
+    return SettlementRule(days, every, looks)
+
+
+def _whole_list(node: Node, key: str, into: Collector) -> tuple[int, ...]:
+    item = node.get(key)
+    if item is None or item.value is BAD:
+        return ()
+    if not isinstance(item.value, tuple):
+        into.add(item, "wrong-type", f"{key} is a list of whole numbers")
+        return ()
+    found = []
+    for number in item.value:
+        if isinstance(number.value, int) and not isinstance(number.value, bool):
+            found.append(number.value)
+        elif number.value is not BAD:
+            into.add(number, "wrong-type", f"{number.shape()} where a whole number belongs")
+    return tuple(found)
+
+
+def read_routes(node: Node | None, into: Collector) -> dict[str, tuple[SlotRule, ...]]:
+    """``routes: {auto: [], lead: [{id, roles, expires: 10bd, remind: [3bd]}]}``."""
+    found: dict[str, tuple[SlotRule, ...]] = {}
+    for _, name, item in entries(node, "routes", into):
+        slots = [_read_slot(row, into) for row in rows(item, "a route", into)]
+        ids = [slot.id for slot in slots if slot is not None]
+        if len(ids) != len(set(ids)):
+            into.add(item, "duplicate-id", f"route {name} has two slots of one id")
+        found[name] = tuple(slot for slot in slots if slot is not None)
+    return found
+
+
+def _read_slot(node: Node, into: Collector) -> SlotRule | None:
+    known_keys(node, ("id", "roles", "expires", "remind"), into)
+    slot_id = read_name(node, "id", into)
+    roles = _roles(node, into)
+    expires_node = node.get("expires")
+    if expires_node is None:
+        into.add(node, "missing-key", "expires is missing: every wait has an end")
+        return None
+    expires = _business_days(expires_node, into)
+    remind = node.get("remind")
+    reminders: list[int] = []
+    if remind is not None:
+        if not isinstance(remind.value, tuple):
+            into.add(remind, "wrong-type", "remind is a list", allowed="[3bd]")
+        for item in remind.value if isinstance(remind.value, tuple) else ():
+            days = _business_days(item, into)
+            if days is not None and expires is not None and days >= expires:
+                into.add(item, "empty-interval", "a reminder after the slot expires")
+            elif days is not None:
+                reminders.append(days)
+    if slot_id is None or not roles or expires is None:
+        return None
+    return SlotRule(slot_id, roles, expires, tuple(sorted(reminders)))
+
+
+def _roles(node: Node, into: Collector) -> tuple[Role, ...]:
+    item = node.get("roles")
+    if item is None or not isinstance(item.value, tuple) or not item.value:
+        into.add(item or node, "missing-key", "roles is a list of who may say yes")
+        return ()
+    words = tuple(role.value for role in Role)
+    found = []
+    for role in item.value:
+        if role.value in words:
+            found.append(Role(role.value))
+        elif role.value is not BAD:
+            into.add(
+                role, "unknown-value", f"{role.shape()} is no role",
+                allowed=words, wrong=str(role.value),
+            )  # fmt: skip
+    return tuple(found)
+
+
+def _business_days(node: Node, into: Collector) -> int | None:
+    try:
+        length = parse_duration(node.value if isinstance(node.value, str) else "")
+        if length.unit != "bd" or length.count < 1:
+            raise ValueError
+    except ValueError:
+        if node.value is not BAD:
+            into.add(node, "wrong-type", f"{node.shape()} is no length here", allowed="3bd, 10bd")
+        return None
+    return length.count
+
+
+def read_authority(node: Node | None, scope: Scope) -> tuple[Limit, ...]:
+    """``authority: [{role: lead, kind: refund, each: {usd: …}, per_day: {usd: …}}]``."""
+    into = scope.into
+    found: list[Limit] = []
+    seen: set[tuple[str, str]] = set()
+    amount = ValueType("money", low=0)
+    for row in rows(node, "authority", into):
+        known_keys(row, ("role", "kind", "each", "per_day"), into)
+        role = one_of(row, "role", tuple(r.value for r in Role), into)
+        kind = one_of(row, "kind", tuple(k.value for k in CaseKind), into)
+        amounts: list[dict[str, int]] = []
+        for key in ("each", "per_day"):
+            item = row.get(key)
+            if item is None:
+                into.add(row, "missing-key", f"{key} is missing: a limit by currency")
+                continue
+            read = read_amounts(amount, item, scope, more_allowed=True)
+            if read is not None:
+                amounts.append(read)
+        if role is None or kind is None or len(amounts) != 2:
+            continue
+        if (role, kind) in seen:
+            into.add(row, "duplicate-id", f"{role} has its limit for {kind} already")
+        seen.add((role, kind))
+        found.append(Limit(Role(role), kind, amounts[0], amounts[1]))
+    return tuple(found)
+
+
+def read_texts(
+    node: Node | None, languages: tuple[str, ...] | None, into: Collector
+) -> dict[str, dict[str, str]]:
+    """``texts: {refund.too_old: {en: …, es: …, ko: …}}``: what customers read."""
+    found: dict[str, dict[str, str]] = {}
+    for _, key, item in entries(node, "texts", into):
+        if not isinstance(item.value, dict):
+            into.add(item, "wrong-type", f"a text is a map by language, not {item.shape()}")
+            continue
+        known_keys(item, languages or LANGUAGES, into)
+        texts = {lang: read_name(item, lang, into) for lang in item.value}
+        missing = [lang for lang in languages or () if lang not in texts]
+        if missing:
+            into.add(item, "missing-language", f"text {key} lacks {', '.join(missing)}")
+        found[key] = {lang: text for lang, text in texts.items() if text is not None}
+    return found
+
+
+def read_catalogues(node: Node | None, into: Collector) -> dict[str, dict[str, Any]]:
+    """``catalogues: {offers: {pause_1m: {kind: pause, …}}}``: ids with free parameters."""
+    found: dict[str, dict[str, Any]] = {}
+    for _, name, item in entries(node, "catalogues", into):
+        found[name] = {}
+        for _, key, entry in entries(item, f"catalogue {name}", into):
+            if not isinstance(entry.value, dict):
+                into.add(entry, "wrong-type", f"an item is a map, not {entry.shape()}")
+            found[name][key] = entry.plain()
+    return found

@@ -1,0 +1,102 @@
+"""All packs of a directory: ``policies/refund/v1.yaml`` is version 1 of the policy refund."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from decisions.findings import Finding, PolicyErrors
+from decisions.lock import check_lock
+from decisions.merge import shown
+from decisions.pack import Pack
+from domain.canonical import instant
+from domain.errors import InvalidRequest
+
+_FILE = re.compile(r"v([1-9][0-9]{0,5})\.yaml")
+
+
+class Library:
+    """Packs by name, version and hash."""
+
+    def __init__(self, packs: Iterable[Pack]) -> None:
+        self.packs = tuple(sorted(packs, key=lambda pack: (pack.name, pack.version)))
+        self._by_hash = {pack.hash: pack for pack in self.packs}
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Every pack below ``directory``. Raises :class:`PolicyErrors` with all findings of
+        all files, released files that changed among them."""
+        packs, findings = _load(directory)
+        if findings:
+            raise PolicyErrors(findings)
+        return cls(packs)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted({pack.name for pack in self.packs}))
+
+    def versions(self, name: str) -> tuple[Pack, ...]:
+        """The packs of a name, oldest first; empty when there are none."""
+        return tuple(pack for pack in self.packs if pack.name == name)
+
+    def active(self, name: str, at: datetime) -> Pack:
+        """The highest version whose ``effective_from`` has begun at the instant ``at``.
+
+        Raises :class:`InvalidRequest` (field ``policy``) when there is none.
+        """
+        versions = self.versions(name)
+        begun = [pack for pack in versions if pack.effective_at <= at]
+        if begun:
+            return begun[-1]
+        if not versions:
+            raise InvalidRequest("policy", f"there is no policy {name!r}", ", ".join(self.names))
+        listed = ", ".join(f"v{pack.version} from {pack.effective_from}" for pack in versions)
+        raise InvalidRequest("policy", f"{name} is not in force at {instant(at)}", listed)
+
+    def by_hash(self, content_hash: str) -> Pack:
+        """Raises ``LookupError`` when no pack here has the hash: the books hold its content."""
+        if content_hash not in self._by_hash:
+            raise LookupError(f"no policy with the hash {content_hash[:12]} in this library")
+        return self._by_hash[content_hash]
+
+
+def check(directory: Path) -> list[Finding]:
+    """Everything wrong below ``directory``, ordered by file, line and column."""
+    return sorted(set(_load(directory)[1]))
+
+
+def _load(directory: Path) -> tuple[list[Pack], list[Finding]]:
+    if not directory.is_dir():
+        return [], [Finding(directory.name, 1, 1, "file", "there is no such directory")]
+    packs: list[tuple[Pack, str]] = []
+    findings: list[Finding] = []
+    for path in sorted(directory.glob("*/v[0-9]*.yaml")):
+        match = _FILE.fullmatch(path.name)
+        file = shown(path, directory)
+        if match is None:
+            findings.append(
+                Finding(file, 1, 1, "file", "a policy file is named v1.yaml, v2.yaml …")
+            )
+            continue
+        try:
+            pack = Pack.load(path, directory)
+        except PolicyErrors as error:
+            findings.extend(error.findings)
+            continue
+        packs.append((pack, file))
+        if (pack.name, pack.version) != (path.parent.name, int(match[1])):
+            findings.append(
+                Finding(
+                    file,
+                    1,
+                    1,
+                    "file",
+                    f"the file says {pack.name} version {pack.version}",
+                    f"policy: {path.parent.name}, version: {match[1]}",
+                )
+            )
+    findings.extend(check_lock(directory, packs))
+    return [pack for pack, _ in packs], findings

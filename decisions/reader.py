@@ -1,0 +1,307 @@
+"""From a joined document to typed data: every part of a pack read, every finding told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from decisions.blocks import (
+    LANGUAGES,
+    Limit,
+    SettlementRule,
+    SlotRule,
+    read_authority,
+    read_catalogues,
+    read_routes,
+    read_texts,
+    read_timers,
+)
+from decisions.calendars import read_calendars, read_date
+from decisions.conditions import Condition, read_conditions
+from decisions.declarations import (
+    NAME,
+    Attribute,
+    Vocabulary,
+    read_attributes,
+    read_inputs,
+    read_outputs,
+)
+from decisions.findings import Collector
+from decisions.literals import Scope, is_currency
+from decisions.merge import LISTS, MAPS
+from decisions.shapes import entries, known_keys, read_name, rows
+from decisions.source import BAD, Node
+from decisions.table import HITS, Table, read_rules
+from decisions.types import ValueType
+from domain.deadlines import BusinessCalendar
+
+FORMAT = 1
+TABLE_KEYS = ("hit", "when", "inputs", "outputs", "rules", "accept_gaps")
+HEAD_KEYS = (
+    "format", "policy", "version", "effective_from", "owner", "currencies", "languages",
+    "includes", "tables", "examples", "example_facts", "timers", *MAPS, *LISTS,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that a pack's document says, typed. ``examples`` are still nodes."""
+
+    name: str
+    version: int
+    effective_from: date
+    owner: str
+    currencies: tuple[str, ...] | None
+    languages: tuple[str, ...] | None
+    inputs: dict[str, ValueType]
+    attributes: dict[str, Attribute]
+    tables: tuple[Table, ...]
+    calendars: dict[str, BusinessCalendar]
+    calendar: str | None
+    settlement: SettlementRule | None
+    routes: dict[str, tuple[SlotRule, ...]]
+    authority: tuple[Limit, ...]
+    texts: dict[str, dict[str, str]]
+    catalogues: dict[str, dict[str, Any]]
+
+
+def read_pack(node: Node, into: Collector) -> Parts | None:
+    """The parts of a joined document; None when findings make them meaningless."""
+    if not isinstance(node.value, dict):
+        into.add(node, "wrong-type", f"a policy is a map, not {node.shape()}")
+        return None
+    version = node.get("format")
+    if version is None or version.value != FORMAT or version.value is True:
+        into.add(version or node, "format", "format: 1 is missing", allowed="1")
+        return None
+    single = "tables" not in node.value
+    known_keys(node, (*HEAD_KEYS, *TABLE_KEYS) if single else HEAD_KEYS_STAGED, into)
+    currencies = _words(node, "currencies", into)
+    for item in _items(node, "currencies"):
+        if isinstance(item.value, str) and not is_currency(item.value):
+            into.add(item, "unknown-currency", f"{item.value!r} is no currency code")
+    languages = _words(node, "languages", into, LANGUAGES)
+    calendars = read_calendars(node.get("calendars"), into)
+    calendar, settlement = read_timers(node.get("timers"), calendars, into)
+    routes = read_routes(node.get("routes"), into)
+    texts = read_texts(node.get("texts"), languages, into)
+    catalogues = read_catalogues(node.get("catalogues"), into)
+    attributes = read_attributes(node.get("attributes"), into)
+    inputs = read_inputs(node.get("inputs"), into)
+    if not inputs and not attributes and node.get("inputs") is None:
+        into.add(node, "missing-key", "inputs is missing: the facts that the rules read")
+    known = calendars.get(calendar or "")
+    scope = Scope(
+        into,
+        {**inputs, **{f"attributes.{name}": a.kind for name, a in attributes.items()}},
+        currencies,
+        known.zone if known else "UTC",
+        known,
+    )
+    vocabulary = Vocabulary(
+        tuple(texts), tuple(routes), {name: tuple(items) for name, items in catalogues.items()}
+    )
+    tables = _read_tables(node, single, scope, vocabulary)
+    authority = read_authority(node.get("authority"), scope)
+    name = read_name(node, "policy", into)
+    number = node.get("version")
+    if number is None:
+        into.add(node, "missing-key", "version is missing: a whole number")
+    elif not isinstance(number.value, int) or isinstance(number.value, bool) or number.value < 1:
+        into.add(number, "wrong-type", "version is a whole number from 1")
+    start = read_date(node, "effective_from", into)
+    owner = read_name(node, "owner", into)
+    if name is None or number is None or not isinstance(number.value, int) or start is None:
+        return None
+    return Parts(
+        name, number.value, start, owner or "", currencies, languages, inputs, attributes,
+        tables, calendars, calendar, settlement, routes, authority, texts, catalogues,
+    )  # fmt: skip
+
+
+HEAD_KEYS_STAGED = (*HEAD_KEYS, "inputs")
+
+
+def _items(node: Node, key: str) -> tuple[Node, ...]:
+    item = node.get(key)
+    return item.value if item is not None and isinstance(item.value, tuple) else ()
+
+
+def _words(
+    node: Node, key: str, into: Collector, allowed: tuple[str, ...] = ()
+) -> tuple[str, ...] | None:
+    item = node.get(key)
+    if item is None or item.value is BAD:
+        return None
+    if not isinstance(item.value, tuple) or not item.value:
+        into.add(item, "wrong-type", f"{key} is a list of words, not {item.shape()}")
+        return None
+    words: list[str] = []
+    for word in item.value:
+        if not isinstance(word.value, str):
+            into.add(word, "wrong-type", f"{word.shape()} where a word belongs")
+        elif allowed and word.value not in allowed:
+            into.add(
+                word, "unknown-value", f"{word.value!r} is not known",
+                allowed=allowed, wrong=word.value,
+            )  # fmt: skip
+        elif word.value in words:
+            into.add(word, "duplicate-value", f"{word.value!r} stands twice")
+        else:
+            words.append(word.value)
+    return tuple(words)
+
+
+def _read_tables(
+    node: Node, single: bool, scope: Scope, vocabulary: Vocabulary
+) -> tuple[Table, ...]:
+    into = scope.into
+    if single:
+        policy = node.get("policy")
+        label = policy.value if policy is not None and isinstance(policy.value, str) else "table"
+        return (_read_table(node, label, scope, vocabulary, {}, is_single=True),)
+    found: dict[str, Table] = {}
+    outputs: dict[str, str] = {}
+    for row in rows(node.get("tables"), "tables", into):
+        known_keys(row, ("table", *TABLE_KEYS), into)
+        label = read_name(row, "table", into) or "?"
+        place = row.get("table") or row
+        if label != "?" and not NAME.fullmatch(label):
+            into.add(place, "name", f"{label!r} is no name", allowed="small letters, digits, _")
+        if label in found:
+            into.add(place, "duplicate-id", f"the table {label!r} stands already")
+            continue
+        table = _read_table(row, label, scope, vocabulary, found)
+        for name in table.outputs:
+            if name in outputs:
+                owner = row.get("outputs") or row
+                key = owner.keys.get(name, owner)
+                into.add(
+                    key, "duplicate-id",
+                    f"output {name!r} belongs to table {outputs[name]} already; "
+                    "a decision joins the outputs of all tables",
+                )  # fmt: skip
+            outputs.setdefault(name, label)
+        found[label] = table
+    if not found:
+        into.add(node.get("tables") or node, "missing-key", "tables needs at least one table")
+    return tuple(found.values())
+
+
+def _read_table(
+    node: Node,
+    name: str,
+    pack: Scope,
+    vocabulary: Vocabulary,
+    earlier: dict[str, Table],
+    *,
+    is_single: bool = False,
+) -> Table:
+    into = pack.into
+    results = {
+        f"{table.name}.{output}": kind
+        for table in earlier.values()
+        for output, kind in table.outputs.items()
+    }
+    guard_scope = _scope(pack, {**pack.inputs, **_all_nullable(results)}, results)
+    guard: tuple[Condition, ...] = ()
+    if node.get("when") is not None:
+        guard = read_conditions(node.get("when"), node, guard_scope) or ()
+        for condition in guard:
+            if condition.lookups:
+                into.add(node.get("when") or node, "wrong-type", "a table's when takes no lookups")
+    seen = _seen_by(earlier, guard)
+    aliases = {} if is_single else _read_aliases(node.get("inputs"), pack.inputs, seen, into)
+    inputs = {**pack.inputs, **seen, **{name: seen[source] for name, source in aliases.items()}}
+    scope = _scope(pack, inputs, {*seen, *aliases})
+    hit = "first"
+    hit_node = node.get("hit")
+    if hit_node is not None:
+        if hit_node.value in HITS:
+            hit = str(hit_node.value)
+        elif hit_node.value is not BAD:
+            into.add(
+                hit_node, "unknown-value", f"{hit_node.shape()} is no hit policy",
+                allowed=HITS, wrong=str(hit_node.value),
+            )  # fmt: skip
+    outputs = read_outputs(node.get("outputs"), vocabulary, into)
+    if node.get("outputs") is None:
+        into.add(node, "missing-key", "outputs is missing: what the rules answer")
+    rules = read_rules(node.get("rules"), node, hit, outputs, scope)
+    gaps = []
+    for gap in rows(node.get("accept_gaps"), "accept_gaps", into):
+        known_keys(gap, ("when", "why"), into)
+        read_name(gap, "why", into)
+        conditions = read_conditions(gap.get("when"), gap, scope)
+        if conditions is not None:
+            gaps.append(conditions)
+    table = Table(name, hit, guard, inputs, aliases, outputs, rules, tuple(gaps))
+    closing = any(
+        rule.get("when") is not None and rule.plain()["when"] == {}
+        for rule in _items(node, "rules")
+    )
+    if hit != "collect" and not closing and node.get("accept_gaps") is None:
+        into.add(
+            node.get("rules") or node, "gap",
+            f"table {name} does not say what happens when no rule holds",
+            allowed="a last rule with when: {}, or accept_gaps",
+        )  # fmt: skip
+    return table
+
+
+def _scope(pack: Scope, inputs: dict[str, ValueType], results: Iterable[str]) -> Scope:
+    named = frozenset(results)
+    return Scope(pack.into, inputs, pack.currencies, pack.zone, pack.calendar, named)
+
+
+def _all_nullable(results: dict[str, ValueType]) -> dict[str, ValueType]:
+    return {name: kind.or_null() for name, kind in results.items()}
+
+
+def _seen_by(earlier: dict[str, Table], guard: tuple[Condition, ...]) -> dict[str, ValueType]:
+    """Results of earlier tables as this table sees them.
+
+    A result may be null unless its table always answers whenever this one runs: it is closed,
+    and each condition of its guard stands in this table's guard too. Several answers
+    (``collect``) are no input.
+    """
+    found: dict[str, ValueType] = {}
+    for table in earlier.values():
+        if table.hit == "collect":
+            continue
+        always = table.is_closed and all(
+            any(c.input == own.input and c.test == own.test for own in guard) for c in table.guard
+        )
+        for output, kind in table.outputs.items():
+            as_input = ValueType("set", kind.nullable, values=kind.values, of=kind.of)
+            seen = as_input if kind.kind == "list" else kind
+            found[f"{table.name}.{output}"] = seen if always else seen.or_null()
+    return found
+
+
+def _read_aliases(
+    node: Node | None,
+    inputs: dict[str, ValueType],
+    seen: dict[str, ValueType],
+    into: Collector,
+) -> dict[str, str]:
+    """``inputs: {verdict: {from: eligibility.verdict}}`` of a table: names for results."""
+    found: dict[str, str] = {}
+    for key_node, name, item in entries(node, "a table's inputs", into):
+        known_keys(item, ("from",), into)
+        source = read_name(item, "from", into)
+        if source is None:
+            continue
+        if source not in seen:
+            into.add(
+                item.get("from") or item, "undefined-input",
+                f"{source!r} is no result of an earlier table",
+                allowed=sorted(seen), wrong=source,
+            )  # fmt: skip
+        elif name in inputs or not NAME.fullmatch(name):
+            into.add(key_node, "duplicate-id", f"{name!r} is an input of the pack already")
+        else:
+            found[name] = source
+    return found
