@@ -1,21 +1,47 @@
-"""Settings of every process, from ``REDRESS_*`` variables or a ``.env`` file.
+"""Settings of every process, from ``REDRESS_*`` variables or one file of them.
 
-Temporal's own settings are not here: ``TEMPORAL_*`` variables and profiles, as its tools use.
+The file is ``.env`` where there is one; else ``var/dev.env``, which ``starter.py dev`` writes, so
+that every command in the same folder finds the machine it runs. Variables win over the file.
+Temporal's own settings are not here: ``TEMPORAL_*`` variables and profiles, as its tools use;
+those that the file names are put into the environment.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import InvalidRequest
 
 ROOT = Path(__file__).resolve().parent
+
+VAR = "REDRESS_VAR"
+"""Names the folder of `starter.py dev`; its ``dev.env`` is then read instead of ``.env``."""
+
+DEV_FILE = "dev.env"
+
+
+def dev_folder() -> Path:
+    """Where `starter.py dev` keeps what it makes: ``var`` of the working directory, by default."""
+    return Path(os.environ.get(VAR) or "var")
+
+
+def settings_file() -> Path:
+    """The one file that settings come from; it need not exist.
+
+    Never two: half of a production ``.env`` with half of a development machine would be worse
+    than either.
+    """
+    if not os.environ.get(VAR) and Path(".env").exists():
+        return Path(".env")
+    return dev_folder() / DEV_FILE
 
 
 def _bytes32(name: str, secret: SecretStr) -> bytes:
@@ -31,7 +57,7 @@ def _bytes32(name: str, secret: SecretStr) -> bytes:
 class Settings(BaseSettings):
     """One object for all processes; a process reads only what its part needs."""
 
-    model_config = SettingsConfigDict(env_prefix="REDRESS_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="REDRESS_", extra="ignore")
 
     database_url: str = "sqlite+aiosqlite:///var/books.db"
     owner_database_url: str = ""
@@ -78,8 +104,12 @@ class Settings(BaseSettings):
 
 def load() -> Settings:
     """Settings of this process. Raises :class:`InvalidRequest` naming the variable."""
+    file = settings_file()
+    for name, value in dotenv_values(file).items():
+        if name.startswith("TEMPORAL_") and value:
+            os.environ.setdefault(name, value)
     try:
-        return Settings()
+        return Settings(_env_file=file)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "REDRESS_" + "_".join(str(part) for part in first["loc"]).upper()

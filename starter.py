@@ -12,30 +12,42 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from client import CaseHandle, Client
+from decisions.findings import PolicyErrors
 from decisions.library import Library
-from decisions.pack import Pack, PolicyErrors
 from domain.actors import Actor, Role
-from domain.canonical import plain
 from domain.cases import CaseKind, Language, Outcome, Status
-from domain.decisions import Decision
 from domain.errors import InvalidRequest, RedressError, Refused, Unreachable
-from domain.money import Money
 from domain.refunds import RefundReason
-from domain.texts import instant_in_words
 from ledger.books import Books
-from ledger.in_words import status_in_words
+from ledger.chain import Head
 from ledger.projection import CaseRow
 from ledger.reading import Reading
-from settings import Settings, load
+from rendering import (
+    bar,
+    err,
+    facts_of,
+    instant,
+    print_case,
+    print_cases,
+    print_decision,
+    print_timeline,
+    say,
+    show_json,
+    spinner,
+    state_of,
+    words,
+)
+from settings import Settings, dev_folder, load
+
+if TYPE_CHECKING:
+    from simulation.passage import Moved
 
 app = typer.Typer(
     help="Redress: cancellations, waivers, overcharges and refunds, from request to proof.",
@@ -48,16 +60,23 @@ audit_app = typer.Typer(help="Proofs over the books.", no_args_is_help=True)
 app.add_typer(policy_app, name="policy")
 app.add_typer(audit_app, name="audit")
 
-out = Console()
-err = Console(stderr=True)
-
 DONE, REFUSED, WRONG_USE, NOT_REACHABLE = 0, 1, 2, 3
 
+
+def known_zone(zone: str) -> str:
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise typer.BadParameter(f"{zone!r} is no time zone, such as Europe/Madrid") from None
+    return zone
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-CaseId = Annotated[str, typer.Argument(help="The case id, as printed when it was opened.")]
+CaseId = Annotated[str, typer.Argument(help="The case id, or enough of its beginning to name one.")]
 By = Annotated[str, typer.Option("--by", help="Who decides: an id such as [b]ana[/b].")]
 As = Annotated[Role, typer.Option("--as", help="In which role.")]
 Note = Annotated[str, typer.Option(help="A note; kept encrypted under the customer's key.")]
+Zone = Annotated[str, typer.Option(callback=known_zone, help="Time zone of the instants shown.")]
 Digest = Annotated[
     str, typer.Option(help="What was shown (see [b]show[/b]); refused when it has changed since.")
 ]
@@ -70,7 +89,7 @@ def run(work: Coroutine[Any, Any, int]) -> None:
     except InvalidRequest as error:
         code = fail(WRONG_USE, "wrong input", str(error), field=error.field, allowed=error.allowed)
     except Refused as error:
-        code = fail(REFUSED, "refused", error.message, code=error.code)
+        code = fail(REFUSED, "refused", error.message, why=error.code)
     except Unreachable as error:
         code = fail(NOT_REACHABLE, "not reachable", str(error))
     except PolicyErrors as error:
@@ -93,14 +112,6 @@ def fail(code: int, kind: str, message: str, **details: str) -> int:
     return code
 
 
-def show_json(value: Any) -> None:
-    print(json.dumps(plain(value), ensure_ascii=False, indent=2))
-
-
-def say(text: str) -> None:
-    out.print(text, highlight=False, soft_wrap=True)
-
-
 async def with_client(work: Callable[[Client], Awaitable[int]]) -> int:
     async with Client.connect(load()) as client:
         return await work(client)
@@ -116,23 +127,115 @@ async def with_books(work: Callable[[Reading], Awaitable[int]]) -> int:
 
 
 async def the_case(reading: Reading, case_id: str) -> CaseRow:
+    """A case by its id, or by the beginning of it where no other begins so."""
     case = await reading.case(case_id)
-    if case is None:
-        raise InvalidRequest("case", f"no case {case_id} in the books", "an id of `list`")
-    return case
+    if case is not None:
+        return case
+    found = await reading.cases(after=case_id, limit=2)
+    fits = [each for each in found if case_id and each.case_id.startswith(case_id)]
+    if len(fits) == 1:
+        return fits[0]
+    what = f"{case_id} fits more than one case" if fits else f"no case {case_id} in the books"
+    raise InvalidRequest("case", what, "an id of `list`, or enough of its beginning")
 
 
-def spinner(text: str) -> Progress:
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable="--json" in sys.argv,
-    )
-    progress.add_task(text, total=None)
-    return progress
+# -- a machine to try it on ------------------------------------------------------------
+
+
+@app.command()
+def dev(
+    var: Annotated[
+        Path | None, typer.Option(help="Folder for all that it makes; default: REDRESS_VAR, var.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over: first remove what it made.")
+    ] = False,
+    no_samples: Annotated[
+        bool, typer.Option("--no-samples", help="No sample accounts, no sample cases.")
+    ] = False,
+) -> None:
+    """Start everything on this machine and stay; Ctrl-C ends it, the next start goes on."""
+    from simulation.dev import dev as live  # only these commands need all of the machine
+
+    run(live(var or dev_folder(), fresh=fresh, samples=not no_samples))
+
+
+@app.command()
+def advance(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CASE] [SPAN]",
+            help="A case, and how long: 3bd (business days), 2d, 1w, 5h, 30m.",
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every running case.")] = False,
+    zone: Zone = "UTC",
+    as_json: AsJson = False,
+) -> None:
+    """Let days pass for a case and the sandbox together (development only).
+
+    Without SPAN: until what the case waits for is due. Business days are those of the case's
+    policy. Other running cases of the same customer come along.
+    """
+    run(_advance(what or [], everything, zone, as_json))
+
+
+async def _advance(what: list[str], everything: bool, zone: str, as_json: bool) -> int:
+    names = list(what)
+    case_id = "" if everything or not names else names.pop(0)
+    span = names.pop(0) if names else ""
+    if names or not (case_id or everything):
+        raise InvalidRequest(
+            "case", "say one case, or --all", "advance CASE 3bd, advance --all 3bd"
+        )
+    import httpx
+
+    from simulation.passage import Passage, SandboxClock
+
+    settings = load()
+    async with httpx.AsyncClient(timeout=30) as http:
+        sandbox = SandboxClock(http, settings.stripe_base_url)
+        await sandbox.require()
+        async with Client.connect(settings) as client:
+            passage = Passage(client, sandbox)
+            if everything:
+                with bar("letting time pass", len(await passage.running())) as on_done:
+                    moved = await passage.advance_all(span, on_done)
+            else:
+                async with client.books.reading() as reading:
+                    row = await the_case(reading, case_id)
+                with spinner("letting time pass"):
+                    moved = await passage.advance_case(row, span)
+            async with client.books.reading() as reading:
+                return await _tell_moved(reading, moved, zone, as_json)
+
+
+async def _tell_moved(reading: Reading, moved: list[Moved], zone: str, as_json: bool) -> int:
+    if as_json:
+        show_json(
+            [
+                {"case_id": each.after.case_id, "from": each.since, "to": each.to,
+                 "before": state_of(each.before), "after": state_of(each.after),
+                 "in_words": await words(reading, each.after, None, zone)}
+                for each in moved
+            ]
+        )  # fmt: skip
+        return DONE
+    for each in moved:
+        since, to = (instant(at, zone) for at in (each.since, each.to))
+        say(f"[bold]{each.after.case_id}[/]  {since} → {to}")
+        for case in (each.before, each.after):
+            if case is each.after and case == each.before:
+                say("  [dim]nothing happened; it waits on[/]")
+            else:
+                sentence = escape(await words(reading, case, None, zone))
+                say(f"  [cyan]{state_of(case)}[/]  {sentence}")
+    if not moved:
+        say("no case is running")
+    if any(each.webhooks_pending for each in moved):
+        err.print("[yellow]webhooks wait to be delivered: does the web app run?[/]")
+    return DONE
 
 
 # -- opening ---------------------------------------------------------------------------
@@ -160,7 +263,8 @@ def refund(
     ] = False,
     policy: Annotated[str, typer.Option()] = "refund",
     file: Annotated[
-        Path | None, typer.Option(help="A JSON file with these fields; options add to it.")
+        Path | None,
+        typer.Option(help="A JSON file of the request's fields; it wins over options."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -215,9 +319,9 @@ def _read_fields(file: Path) -> dict[str, Any]:
 async def _tell(reading: Reading, case_id: str, as_json: bool) -> int:
     case = await the_case(reading, case_id)
     if as_json:
-        show_json(await _facts_of(reading, case))
+        show_json(await facts_of(reading, case))
     else:
-        await _print_case(reading, case)
+        await print_case(reading, case)
     return REFUSED if case.outcome is Outcome.REFUSED else DONE
 
 
@@ -228,7 +332,7 @@ async def _tell(reading: Reading, case_id: str, as_json: bool) -> int:
 def show(
     case_id: CaseId,
     language: Annotated[Language | None, typer.Option(help="en, es or ko.")] = None,
-    zone: Annotated[str, typer.Option(help="Time zone of the instants shown.")] = "UTC",
+    zone: Zone = "UTC",
     as_json: AsJson = False,
 ) -> None:
     """Where a case is, what it waits for, until when, and what happens then."""
@@ -236,69 +340,12 @@ def show(
     async def work(reading: Reading) -> int:
         case = await the_case(reading, case_id)
         if as_json:
-            show_json(await _facts_of(reading, case, language, zone))
+            show_json(await facts_of(reading, case, language, zone))
         else:
-            await _print_case(reading, case, language, zone)
+            await print_case(reading, case, language, zone)
         return DONE
 
     run(with_books(work))
-
-
-async def _words(
-    reading: Reading, case: CaseRow, language: Language | None = None, zone: str = "UTC"
-) -> str:
-    accepted = await reading.event(case.case_id, "accept")
-    content = await reading.policy_content(case.policy_hash) if case.reason_key else None
-    pack = Pack.from_content(content) if content else None
-
-    def reason(key: str, spoken: Language) -> str:
-        return pack.text(key, spoken.value) if pack and key in pack.texts else ""
-
-    return status_in_words(
-        case,
-        language,
-        zone=zone,
-        accepted_at=accepted.occurred_at if accepted else None,
-        reason=reason,
-    )
-
-
-async def _facts_of(
-    reading: Reading, case: CaseRow, language: Language | None = None, zone: str = "UTC"
-) -> dict[str, Any]:
-    return {**case.model_dump(), "in_words": await _words(reading, case, language, zone)}
-
-
-async def _print_case(
-    reading: Reading, case: CaseRow, language: Language | None = None, zone: str = "UTC"
-) -> None:
-    state = case.outcome.value if case.outcome else case.status.value
-    say(f"[bold]{case.case_id}[/]  [cyan]{state}[/]  {_amount(case)}  {case.reason}")
-    say(escape(await _words(reading, case, language, zone)))
-    table = Table.grid(padding=(0, 2))
-    spoken = language or Language.EN
-    rows = {
-        "charge": case.charge,
-        "customer": case.customer,
-        "waits for": case.waits_for,
-        "until": instant_in_words(case.due_at, spoken, zone) if case.due_at else "",
-        "desk": f"{case.desk} ({case.priority})",
-        "rule": f"{case.rule} ({case.policy} v{case.policy_version})",
-        "provider": case.provider_id,
-        "digest": case.digest if case.status is Status.AWAITING_APPROVAL else "",
-    }
-    for name, value in rows.items():
-        if value:
-            table.add_row(f"[dim]{name}[/]", escape(value))
-    out.print(table)
-    if case.status is Status.AWAITING_APPROVAL:
-        say(f"[dim]starter.py approve {case.case_id} --by ana --as lead[/]")
-
-
-def _amount(case: CaseRow) -> str:
-    if case.amount_minor is None:
-        return f"all of it, {case.currency.upper()}"
-    return str(Money(amount_minor=case.amount_minor, currency=case.currency))
 
 
 @app.command("list")
@@ -310,7 +357,7 @@ def list_cases(
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Cases, the ones that are due first."""
+    """Cases by their id, running and ended."""
     try:
         before = datetime.fromisoformat(due).astimezone(UTC) if due else None
     except ValueError:
@@ -324,20 +371,7 @@ def list_cases(
         if as_json:
             show_json(cases)
             return DONE
-        table = Table(box=None, header_style="dim")
-        for heading in ("case", "status", "amount", "reason", "waits for", "until", "priority"):
-            table.add_column(heading, justify="right" if heading == "amount" else "left")
-        for case in cases:
-            table.add_row(
-                case.case_id,
-                case.outcome.value if case.outcome else case.status.value,
-                _amount(case),
-                case.reason,
-                case.waits_for,
-                f"{case.due_at:%Y-%m-%d %H:%M}" if case.due_at else "",
-                case.priority,
-            )
-        out.print(table)
+        print_cases(cases)
         if len(cases) == limit:
             say(f"[dim]more: starter.py list --after {cases[-1].case_id}[/]")
         return DONE
@@ -350,42 +384,20 @@ async def _wrong(field: str, message: str, allowed: str) -> int:
 
 
 @app.command()
-def timeline(case_id: CaseId, as_json: AsJson = False) -> None:
+def timeline(case_id: CaseId, zone: Zone = "UTC", as_json: AsJson = False) -> None:
     """Everything that happened in a case, in order, with who did it."""
 
     async def work(reading: Reading) -> int:
-        await the_case(reading, case_id)
-        events = await reading.events(case_id)
-        refused = await reading.refused_attempts(case_id)
+        case = await the_case(reading, case_id)
+        events = await reading.events(case.case_id)
+        refused = await reading.refused_attempts(case.case_id)
         if as_json:
             show_json({"events": events, "refused_attempts": refused})
             return DONE
-        table = Table(box=None, header_style="dim")
-        for heading in ("when (UTC)", "what", "by", "in short"):
-            table.add_column(heading)
-        for event in events:
-            table.add_row(
-                f"{event.occurred_at:%Y-%m-%d %H:%M}",
-                event.kind.value.replace("_", " "),
-                f"{event.actor.id} ({event.actor.role.value})",
-                escape(_short(event.body)),
-            )
-        out.print(table)
-        for attempt in refused:
-            who = attempt.actor.id if attempt.actor else "somebody"
-            say(f"[yellow]refused[/] {attempt.action} by {who}: {escape(attempt.message)}")
+        print_timeline(events, refused, zone)
         return DONE
 
     run(with_books(work))
-
-
-_TOLD = ("why", "slot", "provider_id", "provider_status", "confirmed_by", "reference", "outcome",
-         "failure_reason", "reason")  # fmt: skip
-
-
-def _short(body: dict[str, Any]) -> str:
-    told = [f"{name.replace('_', ' ')} {body[name]}" for name in _TOLD if body.get(name)]
-    return ", ".join(told)
 
 
 @app.command()
@@ -393,41 +405,17 @@ def why(case_id: CaseId, as_json: AsJson = False) -> None:
     """Why a case was decided so: the rule, its reason, and what ruled the others out."""
 
     async def work(reading: Reading) -> int:
-        await the_case(reading, case_id)
-        stored = await reading.decision(case_id)
+        case = await the_case(reading, case_id)
+        stored = await reading.decision(case.case_id)
         if stored is None:
-            raise InvalidRequest("case", f"{case_id} was not decided", "a decided case")
+            raise InvalidRequest("case", f"{case.case_id} was not decided", "a decided case")
         if as_json:
             show_json(stored)
             return DONE
-        _print_decision(stored.decision)
+        print_decision(stored.decision)
         return DONE
 
     run(with_books(work))
-
-
-def _print_decision(decision: Decision) -> None:
-    say(
-        f"[bold]{decision.rule}[/]: {escape(decision.why)}  "
-        f"[dim]{decision.policy} v{decision.version}, {decision.hash[:12]}[/]"
-    )
-    for fired in decision.fired:
-        outputs = ", ".join(f"{name} = {_value(v)}" for name, v in fired.outputs.items())
-        say(f"  {fired.table}: [green]{fired.rule}[/] {escape(fired.why)} → {escape(outputs)}")
-        for line in decision.trace:
-            if line.table == fired.table:
-                said = f"{line.input} is {line.seen}, needs {line.allowed}"
-                say(f"    [dim]not {line.rule}: {escape(said)}[/]")
-    table = Table.grid(padding=(0, 2))
-    for name, value in decision.facts.items():
-        table.add_row(f"[dim]{name}[/]", escape(_value(value)))
-    out.print(table)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict) and set(value) == {"amount_minor", "currency"}:
-        return str(Money(**value))
-    return "null" if value is None else str(value)
 
 
 # -- deciding --------------------------------------------------------------------------
@@ -463,15 +451,24 @@ def withdraw(
         Actor(id=by, role=role), digest=digest, note=note)))  # fmt: skip
 
 
+async def _whole_id(client: Client, case_id: str) -> str:
+    """The id that a beginning means; one that means nothing goes on record as refused."""
+    async with client.books.reading() as reading:
+        try:
+            return (await the_case(reading, case_id)).case_id
+        except InvalidRequest:
+            return case_id
+
+
 async def _judge(case_id: str, as_json: bool, act: Callable[[CaseHandle], Awaitable[Any]]) -> int:
     async def work(client: Client) -> int:
-        await act(client.case(case_id))
+        await act(client.case(await _whole_id(client, case_id)))
         async with client.books.reading() as reading:
             case = await the_case(reading, case_id)
             if as_json:
-                show_json(await _facts_of(reading, case))
+                show_json(await facts_of(reading, case))
             else:
-                await _print_case(reading, case)
+                await print_case(reading, case)
         return DONE
 
     return await with_client(work)
@@ -522,17 +519,20 @@ def policy_check(
 
 @audit_app.command("verify")
 def audit_verify(
-    head: Annotated[str, typer.Option(help="The chain's head hash that you kept.")] = "",
+    head: Annotated[
+        str, typer.Option(help="A head that you kept, as printed here: SEQ:HASH.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Recompute the chain, the sums, the approvals and the projection of the whole books."""
     from audit.verify import verify
 
     async def work() -> int:
+        kept = _head(head)
         books = await Books.open(load().database_url)
         try:
             with spinner("verifying the books"):
-                report = await verify(books, expected_head=head or None)
+                report = await verify(books, expected_head=kept)
         finally:
             await books.close()
         if as_json:
@@ -541,7 +541,7 @@ def audit_verify(
             for finding in report.findings:
                 err.print(f"[bold red]{escape(str(finding))}[/]", highlight=False)
             counts = ", ".join(f"{n} {name}" for name, n in report.counts.items() if n)
-            say(f"{counts}\nhead {report.head.hash} at {report.head.seq}")
+            say(f"{counts}\nhead {report.head.seq}:{report.head.hash}")
             if report.findings:
                 say(f"[bold red]{len(report.findings)} findings[/]")
             else:
@@ -549,6 +549,15 @@ def audit_verify(
         return REFUSED if report.findings else DONE
 
     run(work())
+
+
+def _head(text: str) -> Head | None:
+    if not text:
+        return None
+    seq, _, digest = text.partition(":")
+    if not seq.isdigit() or len(digest) != 64:
+        raise InvalidRequest("head", f"{text!r} is no head", "SEQ:HASH as `audit verify` prints")
+    return Head(seq=int(seq), hash=digest)
 
 
 @audit_app.command("export")

@@ -45,7 +45,7 @@ PASSED_THROUGH = ("pydantic", "pydantic_core", "annotated_types", "typing_extens
 def workflow_runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(
         restrictions=SandboxRestrictions.default.with_passthrough_modules(
-            *PASSED_THROUGH, "cryptography", "activities.contract"
+            *PASSED_THROUGH, "cryptography", "activities", "workflows.desk", "workflows.steps"
         )
     )
 

@@ -25,8 +25,10 @@ from activities.records import (
     close,
     existing_case,
     notify,
+    record_refusal,
     void_and_close,
 )
+from decisions.findings import FactError, Undecided
 from decisions.library import Library
 from decisions.pack import Pack
 from domain.actors import Role, why_not_authentic
@@ -43,7 +45,7 @@ from domain.cases import CaseEvent, CaseKind, Desk, EventKind, Outcome
 from domain.decisions import Decision, RefundMethod, RefundVerdict
 from domain.errors import InvalidRequest
 from domain.money import Money, refundable_remainder
-from domain.provider import DEAD_REFUNDS, ChargeFacts, CustomerFacts
+from domain.provider import DEAD_REFUNDS, ChargeFacts
 from domain.refunds import (
     CONCESSION_REASONS,
     DecideInput,
@@ -59,6 +61,9 @@ from ledger.records import ApprovalRow, RefusedAttempt, ReservationScope
 from ledger.writing import BookTransaction
 
 YEAR = timedelta(days=365)
+
+TWINS = "twin_charge_hours"
+"""The one fact that costs a call of its own; asked for when the pack reads it."""
 
 _ASKED_IN_VAIN = frozenset({Outcome.REFUSED, Outcome.DECLINED, Outcome.EXPIRED})
 
@@ -113,8 +118,9 @@ class Decisions(DecisionActivities):
     async def _decide(self, asked: DecideInput) -> RefundDecision:
         request = asked.request
         pack = self._library.active(request.policy, asked.now)
-        pack.check_attributes(request.attributes)
-        charge, customer = await self._facts(request)
+        attributes = pack.attribute_facts(request.attributes)
+        charge = await self._charge(request)
+        twins = await self._provider.twins_of(charge) if TWINS in pack.inputs else ()
         async with self._books.transaction() as tx:
             await tx.lock_charge(charge.id)
             is_concession = request.reason in CONCESSION_REASONS
@@ -122,13 +128,13 @@ class Decisions(DecisionActivities):
                 await tx.lock_concessions(request.customer, request.currency)
             remainder = await remainder_of(tx.reading, charge)
             amount = _asked_amount(request, charge, remainder)
-            facts = await _facts_of(tx.reading, asked, charge, customer, amount, remainder)
-            decision = pack.decide(facts, asked.now)
+            facts = await _facts_of(tx.reading, asked, charge, twins, amount, remainder)
+            decision = _decision(pack, {**facts, **attributes}, asked.now)
             made = _refund_decision(asked, pack, decision)
             await self._write(tx, asked, pack, decision, made, is_concession=is_concession)
         return made
 
-    async def _facts(self, request: RefundRequest) -> tuple[ChargeFacts, CustomerFacts]:
+    async def _charge(self, request: RefundRequest) -> ChargeFacts:
         try:
             charge = await self._provider.charge(request.charge)
         except NoSuchObject as error:
@@ -145,14 +151,7 @@ class Decisions(DecisionActivities):
             raise InvalidRequest(
                 "currency", f"{request.currency} is not the charge's", charge.captured.currency
             )
-        try:
-            return charge, await self._provider.customer(request.customer)
-        except NoSuchObject as error:
-            raise InvalidRequest(
-                "customer",
-                f"the provider knows no customer {request.customer}",
-                "an existing customer id",
-            ) from error
+        return charge
 
     async def _write(
         self,
@@ -180,7 +179,7 @@ class Decisions(DecisionActivities):
         case = await existing_case(tx.reading, asked.case_id)
         body = {
             **made.model_dump(mode="json"),
-            "reason_key": decision.outputs.get("reason_key") or "",
+            "reason_key": decision.outputs.get("reason") or "",
         }
         await tx.append_event(case_event(case, "decide", EventKind.DECIDED, asked.now, body))
         case = await existing_case(tx.reading, asked.case_id)
@@ -213,7 +212,8 @@ class Decisions(DecisionActivities):
     async def _refuse_input(self, asked: DecideInput, invalid: InvalidRequest) -> NoReturn:
         """Input that can never succeed leaves nothing but the refused attempt."""
         async with self._books.transaction() as tx:
-            await tx.record_refused_attempt(
+            await record_refusal(
+                tx,
                 RefusedAttempt(
                     case_id=asked.case_id,
                     action="open_refund",
@@ -222,7 +222,7 @@ class Decisions(DecisionActivities):
                     message=str(invalid),
                     request_id=asked.request.request_id,
                     at=asked.now,
-                )
+                ),
             )
             await tx.forget_request(asked.request.request_id)
         raise ApplicationError(
@@ -250,7 +250,8 @@ class Decisions(DecisionActivities):
             refusal = await self._why_not(tx, case, given)
             if refusal is not None:
                 code, message = refusal
-                await tx.record_refused_attempt(
+                await record_refusal(
+                    tx,
                     RefusedAttempt(
                         case_id=case.case_id,
                         action=given.action.value,
@@ -259,7 +260,7 @@ class Decisions(DecisionActivities):
                         message=message,
                         request_id=given.signed.click_id,
                         at=given.now,
-                    )
+                    ),
                 )
                 return Answer(recorded=False, code=code, message=message)
             if given.slot is not None:
@@ -341,13 +342,25 @@ class Decisions(DecisionActivities):
 
     async def _pinned(self, reading: Reading, policy_hash: str) -> Pack:
         """The pack a case began with; from the books when the file is no longer shipped."""
-        pack = self._library.by_hash(policy_hash)
-        if pack is None:
+        try:
+            return self._library.by_hash(policy_hash)
+        except LookupError:
             content = await reading.policy_content(policy_hash)
             if content is None:
-                raise LookupError(f"no content for policy {policy_hash}")
-            pack = Pack.from_content(content)
-        return pack
+                raise
+            return Pack.from_content(content)
+
+
+def _decision(pack: Pack, facts: dict[str, Any], now: datetime) -> Decision:
+    """Facts that the pack cannot read come from the request (its currency, its place)."""
+    try:
+        return pack.decide(facts, now)
+    except FactError as error:
+        raise InvalidRequest(error.fact, error.message, error.allowed) from error
+    except Undecided as error:
+        raise InvalidRequest(
+            "policy", f"{pack.name} v{pack.version} leaves this open: {error}", "another policy"
+        ) from error
 
 
 def _asked_amount(request: RefundRequest, charge: ChargeFacts, remainder: Money) -> Money:
@@ -372,7 +385,7 @@ async def _facts_of(
     reading: Reading,
     asked: DecideInput,
     charge: ChargeFacts,
-    customer: CustomerFacts,
+    twins: tuple[datetime, ...],
     amount: Money,
     remainder: Money,
 ) -> dict[str, Any]:
@@ -389,8 +402,8 @@ async def _facts_of(
         "charge_status_captured": charge.is_captured,
         "instrument": charge.instrument.value,
         "instrument_refundable": charge.instrument_refundable,
-        "twin_charge_hours": _hours_to_twin(charge, customer),
-        "tenure_days": (asked.now - customer.created_at).days,
+        TWINS: _hours_to_twin(charge, twins),
+        "tenure_days": (asked.now - (charge.customer_since or asked.now)).days,
         "refunds_12m": history.refunds,
         "concessions_12m": history.concessions,
         "refusals_same_charge": sum(case.outcome in _ASKED_IN_VAIN for case in ended),
@@ -400,20 +413,15 @@ async def _facts_of(
         "requester_role": request.requested_by.role.value,
         "linked": request.authorised_by is not None,
         "consents_to_credit": request.consents_to_credit,
-        **request.attributes,
     }
 
 
-def _hours_to_twin(charge: ChargeFacts, customer: CustomerFacts) -> int | None:
+def _hours_to_twin(charge: ChargeFacts, twins: tuple[datetime, ...]) -> int | None:
     """Whole hours to the nearest other charge of the same amount; None without one.
 
     A duplicate is found here, not believed.
     """
-    gaps = [
-        abs(at - charge.created_at)
-        for other, amount, at in customer.charges
-        if other != charge.id and amount == charge.captured
-    ]
+    gaps = [abs(at - charge.created_at) for at in twins]
     return int(min(gaps) / timedelta(hours=1)) if gaps else None
 
 

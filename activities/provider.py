@@ -28,7 +28,6 @@ from domain.money import Money
 from domain.provider import (
     Chargeback,
     ChargeFacts,
-    CustomerFacts,
     Instrument,
     ProviderRefund,
     RefundStatus,
@@ -118,6 +117,10 @@ def _at(epoch: int) -> datetime:
     return datetime.fromtimestamp(epoch, UTC)
 
 
+def _since(customer: stripe.Customer) -> datetime | None:
+    return None if getattr(customer, "deleted", False) else _at(customer.created)
+
+
 def _case_of(made: stripe.Refund | stripe.CustomerBalanceTransaction) -> str:
     metadata = made.metadata
     return metadata["case_id"] if metadata is not None and "case_id" in metadata else ""
@@ -185,9 +188,14 @@ class Provider:
             ) from error
 
     async def charge(self, charge_id: str) -> ChargeFacts:
-        """A charge, its refunds and its chargeback. Raises :class:`NoSuchObject`."""
-        charge = await self._ask(self._client.v1.charges.retrieve_async(charge_id))
-        refunds = await self.refunds_of(charge_id)
+        """A charge with its customer, refunds and chargeback. Raises :class:`NoSuchObject`.
+
+        Refunds are asked for when the charge says it has some (dead ones take nothing).
+        """
+        charge = await self._ask(
+            self._client.v1.charges.retrieve_async(charge_id, {"expand": ["customer"]})
+        )
+        refunds = await self.refunds_of(charge_id) if charge.amount_refunded else ()
         words: list[str] = []
         refundable = True
         if charge.disputed:
@@ -199,9 +207,11 @@ class Provider:
         details = charge.payment_method_details
         kind = details.type if details else "other"
         customer = charge.customer
+        known = customer if isinstance(customer, stripe.Customer) else None
         return ChargeFacts(
             id=charge.id,
-            customer=customer if isinstance(customer, str) else (customer.id if customer else ""),
+            customer=known.id if known else "",
+            customer_since=None if known is None else _since(known),
             captured=Money(amount_minor=charge.amount_captured, currency=charge.currency),
             is_captured=charge.captured and charge.status == "succeeded",
             is_refundable=refundable,
@@ -228,22 +238,17 @@ class Provider:
             refunds += [_refund(refund) for refund in page.data]
         return tuple(refunds)
 
-    async def customer(self, customer_id: str) -> CustomerFacts:
-        """A customer and their newest hundred charges. Raises :class:`NoSuchObject`."""
-        customer = await self._ask(self._client.v1.customers.retrieve_async(customer_id))
-        if getattr(customer, "deleted", False):
-            raise NoSuchObject("customer")
+    async def twins_of(self, charge: ChargeFacts) -> tuple[datetime, ...]:
+        """Instants of the customer's other charges of the same amount, of the newest hundred."""
         charges = await self._ask(
-            self._client.v1.charges.list_async({"customer": customer_id, "limit": 100})
+            self._client.v1.charges.list_async({"customer": charge.customer, "limit": 100})
         )
-        return CustomerFacts(
-            id=customer.id,
-            created_at=_at(customer.created),
-            charges=tuple(
-                (c.id, Money(amount_minor=c.amount, currency=c.currency), _at(c.created))
-                for c in charges.data
-                if c.status == "succeeded"
-            ),
+        return tuple(
+            _at(other.created)
+            for other in charges.data
+            if other.id != charge.id
+            and other.status == "succeeded"
+            and Money(amount_minor=other.amount, currency=other.currency) == charge.captured
         )
 
     async def refund(self, refund_id: str) -> ProviderRefund:

@@ -19,6 +19,7 @@ from ledger import postings
 from ledger.books import Books
 from ledger.projection import CaseRow
 from ledger.reading import Reading
+from ledger.records import RefusedAttempt
 from ledger.writing import BookTransaction
 
 HOLD = "hold"
@@ -99,6 +100,15 @@ async def void_and_close(
     await tx.post(postings.void(case.case_id, VOID, amount, RefundMethod(case.method), now))
     await tx.release_reservations(case.case_id, HOLD)
     await close(tx, case, outcome, now, actor=actor, reason_key=reason_key)
+
+
+async def record_refusal(tx: BookTransaction, attempt: RefusedAttempt) -> None:
+    """Put a refused attempt on record; a retried activity finds it there already.
+
+    ``attempt.at`` is the case's instant, which a retry repeats.
+    """
+    if attempt not in await tx.reading.refused_attempts(attempt.case_id):
+        await tx.record_refused_attempt(attempt)
 
 
 async def notify(

@@ -67,10 +67,14 @@ class ProviderRefund(_Fact):
 
 
 class ChargeFacts(_Fact):
-    """A charge with everything around it that a refund is decided by. Instants are UTC."""
+    """A charge with everything around it that a refund is decided by. Instants are UTC.
+
+    ``customer_since`` is None when the provider has no such customer any more.
+    """
 
     id: str
     customer: str
+    customer_since: datetime | None
     captured: Money
     is_captured: bool
     is_refundable: bool
@@ -80,11 +84,3 @@ class ChargeFacts(_Fact):
     chargeback: Chargeback
     refunds: tuple[ProviderRefund, ...]
     descriptor: str
-
-
-class CustomerFacts(_Fact):
-    """``charges`` are the customer's other charges: id, amount and instant."""
-
-    id: str
-    created_at: datetime
-    charges: tuple[tuple[str, Money, datetime], ...]

@@ -202,13 +202,14 @@ async def running_stack(
 class WorkerProcess:
     """A worker in a process of its own, so that it can be killed like one."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], module: str = "worker") -> None:
         self._environment = dict(environment)
+        self._module = module
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, **extra: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "worker.py")],
+            [sys.executable, "-m", self._module],
             env={**self._environment, **extra},
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
