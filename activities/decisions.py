@@ -186,7 +186,7 @@ class Decisions(DecisionActivities):
         if made.verdict is RefundVerdict.REFUSE:
             await close(tx, case, Outcome.REFUSED, asked.now)
             return
-        await tx.post(postings.hold(asked.case_id, HOLD, made.amount, made.method, asked.now))
+        await tx.post(postings.hold(asked.case_id, HOLD, made.amount, asked.now))
         scopes = [(ReservationScope.CHARGE, request.charge)]
         if is_concession:
             scopes.append((ReservationScope.CONCESSIONS, request.customer))
@@ -247,6 +247,7 @@ class Decisions(DecisionActivities):
                 return Answer(recorded=True)
             person = given.signed.actor
             await tx.lock_charge(case.charge)
+            case = await existing_case(tx.reading, given.case_id)
             refusal = await self._why_not(tx, case, given)
             if refusal is not None:
                 code, message = refusal

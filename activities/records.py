@@ -12,7 +12,6 @@ from activities.contract import ALARM_UNKNOWN, EXPIRE_CASE, RecordActivities
 from domain.actors import ENGINE, Actor
 from domain.canonical import plain
 from domain.cases import CaseEvent, EventKind, Outcome
-from domain.decisions import RefundMethod
 from domain.money import Money
 from domain.refunds import ExpireInput
 from ledger import postings
@@ -97,7 +96,7 @@ async def void_and_close(
 ) -> None:
     """End a case whose money never moved: undo the hold and give back what it reserved."""
     amount = amount_of(case)
-    await tx.post(postings.void(case.case_id, VOID, amount, RefundMethod(case.method), now))
+    await tx.post(postings.void(case.case_id, VOID, amount, now))
     await tx.release_reservations(case.case_id, HOLD)
     await close(tx, case, outcome, now, actor=actor, reason_key=reason_key)
 
@@ -141,8 +140,9 @@ class Records(RecordActivities):
     async def expire_case(self, expired: ExpireInput) -> None:
         async with self._books.transaction() as tx:
             case = await existing_case(tx.reading, expired.case_id)
+            await tx.lock_charge(case.charge)
+            case = await existing_case(tx.reading, expired.case_id)
             if case.outcome is None:
-                await tx.lock_charge(case.charge)
                 await void_and_close(
                     tx, case, Outcome.EXPIRED, expired.now, reason_key="approval_expired"
                 )

@@ -95,9 +95,7 @@ def _positive(amount: Money) -> Money:
     return amount
 
 
-def hold(
-    case_id: str, step: str, amount: Money, method: RefundMethod, at: datetime
-) -> LedgerTransaction:
+def hold(case_id: str, step: str, amount: Money, at: datetime) -> LedgerTransaction:
     """Set ``amount`` aside. Money back and account credit are held on the same accounts."""
     return LedgerTransaction(
         case_id=case_id,
@@ -108,9 +106,7 @@ def hold(
     )
 
 
-def void(
-    case_id: str, step: str, amount: Money, method: RefundMethod, at: datetime
-) -> LedgerTransaction:
+def void(case_id: str, step: str, amount: Money, at: datetime) -> LedgerTransaction:
     """Undo a hold of which nothing reached the customer."""
     return LedgerTransaction(
         case_id=case_id,

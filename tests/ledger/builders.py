@@ -215,7 +215,7 @@ class Refund:
             amount=self.amount, method=self.method, slots=[slot(id) for id in self.slots]
         )
         await tx.append_event(self.event(EventKind.DECIDED, body, 0))
-        await tx.post(postings.hold(self.case_id, "hold", self.amount, self.method, AT))
+        await tx.post(postings.hold(self.case_id, "hold", self.amount, AT))
         for scope, key in (
             (ReservationScope.CHARGE, self.charge),
             (ReservationScope.CONCESSIONS, self.customer),
@@ -273,7 +273,7 @@ class Refund:
     async def void(self, tx: BookTransaction, outcome: Outcome = Outcome.EXPIRED) -> None:
         """The case ends before any money moved."""
         at = AT + timedelta(days=3)
-        await tx.post(postings.void(self.case_id, "void", self.amount, self.method, at))
+        await tx.post(postings.void(self.case_id, "void", self.amount, at))
         await tx.release_reservations(self.case_id, "hold")
         await self.close(tx, outcome, 3)
 

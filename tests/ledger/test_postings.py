@@ -42,14 +42,14 @@ def e_currency(entries: list[Entry]) -> str:
 
 @given(amount=amounts, method=methods)
 def test_a_hold_and_its_void_leave_nothing(amount: Money, method: RefundMethod) -> None:
-    left = by_account(hold("c", "hold", amount, method, AT), void("c", "void", amount, method, AT))
+    left = by_account(hold("c", "hold", amount, AT), void("c", "void", amount, AT))
     assert not any(left.values())
 
 
 @given(amount=amounts, method=methods)
 def test_a_hold_and_its_post_leave_the_real_legs_only(amount: Money, method: RefundMethod) -> None:
     posted = post("c", "post", amount, method, "courtesy", "re_1", AT)
-    left = by_account(hold("c", "hold", amount, method, AT), posted)
+    left = by_account(hold("c", "hold", amount, AT), posted)
     real = {account: sum_ for account, sum_ in left.items() if sum_}
     expense, other = (
         ("expense:refunds:courtesy", "provider:stripe")
@@ -63,7 +63,7 @@ def test_a_hold_and_its_post_leave_the_real_legs_only(amount: Money, method: Ref
 @given(amount=amounts, method=methods)
 def test_a_reversal_takes_a_post_back_whole(amount: Money, method: RefundMethod) -> None:
     left = by_account(
-        hold("c", "hold", amount, method, AT),
+        hold("c", "hold", amount, AT),
         post("c", "post", amount, method, "other", "re_1", AT),
         reversal("c", "reversal", amount, method, "other", "re_1", AT),
     )
@@ -85,9 +85,9 @@ def test_a_transaction_that_does_not_balance_in_each_currency_is_none() -> None:
 def test_only_a_positive_amount_moves(amount_minor: int) -> None:
     amount, method = usd(amount_minor), RefundMethod.ORIGINAL
     with pytest.raises(ValueError, match="only a positive amount moves"):
-        hold("c", "hold", amount, method, AT)
+        hold("c", "hold", amount, AT)
     with pytest.raises(ValueError, match="only a positive amount moves"):
-        void("c", "void", amount, method, AT)
+        void("c", "void", amount, AT)
     with pytest.raises(ValueError, match="only a positive amount moves"):
         post("c", "post", amount, method, "other", "re_1", AT)
     with pytest.raises(ValueError, match="only a positive amount moves"):

@@ -257,7 +257,7 @@ async def test_a_case_without_any_event_is_found(sqlite_books: Books) -> None:
     method = REFUND.method
 
     async def hold_alone(tx: BookTransaction) -> None:
-        await tx.post(postings.hold("refund-a", "hold", usd(1), method, AT))
+        await tx.post(postings.hold("refund-a", "hold", usd(1), AT))
 
     report = await written(sqlite_books, hold_alone)
     assert [f.sentence for f in report.findings] == ["the case has rows but no events"]

@@ -107,7 +107,7 @@ async def test_an_error_inside_a_transaction_leaves_nothing(books: Books) -> Non
 
 
 async def test_a_transaction_is_posted_once(books: Books) -> None:
-    hold = postings.hold("refund-a", "hold", usd(100), ORIGINAL, AT)
+    hold = postings.hold("refund-a", "hold", usd(100), AT)
     async with books.transaction() as tx:
         assert await tx.post(hold)
         assert not await tx.post(hold)
