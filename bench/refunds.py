@@ -89,7 +89,7 @@ class ProcessUse:
         return 0
 
 
-async def _figures(handle: WorkflowHandle[Any, Any], arm: Arm) -> None:
+async def figures(handle: WorkflowHandle[Any, Any], arm: Arm) -> None:
     history = await handle.fetch_history()
     described = await handle.describe()
     arm.events = len(history.events)
@@ -134,7 +134,7 @@ async def bare_round(arm: Arm, cases: int) -> None:
             arm.cases_per_second.append(cases / (time.perf_counter() - start))
             arm.cpu_ms_per_case.append((use.cpu_ms() - before) / cases)
             arm.memory_mib.append(use.memory_mib())
-            await _figures(client.get_workflow_handle("bare-0"), arm)
+            await figures(client.get_workflow_handle("bare-0"), arm)
         finally:
             worker.stop()
 
@@ -202,7 +202,7 @@ async def engine_round(arm: Arm, latency: Latency, cases: int, singles: int) -> 
             arm.cases_per_second.append(cases / (time.perf_counter() - start))
             arm.cpu_ms_per_case.append((use.cpu_ms() - before) / cases)
             arm.memory_mib.append(use.memory_mib())
-            await _figures(client.case(_case_id("t0")).workflow, arm)
+            await figures(client.case(_case_id("t0")).workflow, arm)
             for n in range(singles):
                 started = time.time_ns() // 1_000_000
                 await (await client.open_refund(request(f"s{n}"))).result()
@@ -224,7 +224,7 @@ async def _latency(stack: Any, name: str, started_ms: int, latency: Latency) -> 
     latency.to_provider.append(journal["entries"][0]["at_ms"] - started_ms)
 
 
-def p(values: list[int], percent: int) -> int:
+def percentile(values: list[int], percent: int) -> int:
     return round(statistics.quantiles(values, n=100)[percent - 1])
 
 
