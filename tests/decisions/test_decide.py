@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from decisions import FactError, Pack, Undecided
 from domain.decisions import Decision, TraceLine
@@ -173,6 +174,22 @@ def test_a_decision_is_the_same_every_time_and_shares_nothing_with_the_next() ->
     first.outputs["cap"]["amount_minor"] = 7
     first.fired[0].outputs["answer"] = "?"
     assert pack.decide(SMALL_FACTS, NOON).model_dump_json() == kept
+
+
+def test_a_decision_is_a_whole_model_although_it_is_built_without_validation() -> None:
+    decision = Pack.from_text(SMALL).decide({**SMALL_FACTS, "tenure": 3}, NOON)
+    validated = Decision.model_validate(decision.model_dump())
+    for quick, full in (
+        (decision, validated),
+        (decision.trace[0], validated.trace[0]),
+        (decision.fired[0], validated.fired[0]),
+    ):
+        assert quick == full
+        assert repr(quick) == repr(full)
+        assert quick.model_fields_set == full.model_fields_set
+        assert quick.model_copy(deep=True) == full
+    with pytest.raises(ValidationError, match="frozen"):
+        decision.rule = "OTHER"  # type: ignore[misc]
 
 
 def test_a_decision_survives_json() -> None:

@@ -40,6 +40,7 @@ def route(amount_minor: int, currency: str = "usd", **facts: Any) -> Any:
     ("limit", "facts", "within", "beyond"),
     [
         (50, {"reason": "duplicate_charge", "twin_charge_hours": 72}, "auto", "agent"),
+        (200, {"reason": "duplicate_charge", "twin_charge_hours": 72}, "agent", "lead"),
         (20, {"reason": "courtesy"}, "agent", "lead"),
         (200, {}, "agent", "lead"),
         (1000, {}, "lead", "finance"),
@@ -61,6 +62,15 @@ def test_routing_changes_one_minor_unit_above_each_limit(
         ("charge_age_days", 540, {}, "REASONED", "TOO_OLD", True),
         ("concessions_12m", 3, {"reason": "courtesy"}, "REASONED", "COURTESY_SPENT", False),
         ("tenure_days", 30, {"reason": "courtesy"}, "COURTESY_NEW", "REASONED", False),
+        ("charge_age_days", 56, {"instrument": "bank_debit"}, "DEBIT_WINDOW", "REASONED", False),
+        (
+            "twin_charge_hours",
+            72,
+            {"reason": "duplicate_charge"},
+            "DUPLICATE_FOUND",
+            "DUPLICATE_UNSEEN",
+            True,
+        ),
     ],
 )
 def test_eligibility_changes_exactly_at_its_limits(
@@ -90,6 +100,7 @@ def test_history_sends_a_case_to_a_lead(name: str, at: int, below: str, above: s
     ("facts", "rule"),
     [
         ({"chargeback": "open"}, "CHARGEBACK_OPEN"),
+        ({"chargeback": "unknown"}, "CHARGEBACK_OPEN"),
         ({"chargeback": "lost"}, "CHARGEBACK_LOST"),
         ({"charge_status_captured": False}, "NOT_CAPTURED"),
         ({"remainder": money(0)}, "NOTHING_LEFT"),
