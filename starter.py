@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,6 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.markup import escape
 
-from client import CaseHandle, Client
 from decisions.findings import PolicyErrors
 from decisions.library import Library
 from domain.actors import Actor, Role
@@ -44,9 +44,10 @@ from rendering import (
     state_of,
     words,
 )
-from settings import Settings, dev_folder, load
+from settings import DEV_FILE, VAR, Settings, dev_folder, load, settings_file
 
 if TYPE_CHECKING:
+    from client import CaseHandle, Client
     from simulation.passage import Moved
 
 app = typer.Typer(
@@ -91,7 +92,7 @@ def run(work: Coroutine[Any, Any, int]) -> None:
     except Refused as error:
         code = fail(REFUSED, "refused", error.message, why=error.code)
     except Unreachable as error:
-        code = fail(NOT_REACHABLE, "not reachable", str(error))
+        code = fail(NOT_REACHABLE, "not reachable", f"{error}{_hint()}")
     except PolicyErrors as error:
         code = fail(WRONG_USE, "policy", str(error))
     except RedressError as error:
@@ -104,6 +105,14 @@ def run(work: Coroutine[Any, Any, int]) -> None:
     os._exit(code)
 
 
+def _hint() -> str:
+    """Where no settings lead elsewhere, the remedy is a machine of one's own."""
+    elsewhere = [name for name in os.environ if name.startswith("REDRESS_") and name != VAR]
+    if elsewhere or settings_file().name != DEV_FILE:
+        return ""
+    return "\n`starter.py dev` starts everything on this machine"
+
+
 def fail(code: int, kind: str, message: str, **details: str) -> int:
     if "--json" in sys.argv:
         print(json.dumps({"error": kind, "message": message, **details}, ensure_ascii=False))
@@ -113,6 +122,8 @@ def fail(code: int, kind: str, message: str, **details: str) -> int:
 
 
 async def with_client(work: Callable[[Client], Awaitable[int]]) -> int:
+    from client import Client  # reading commands do without Temporal, and start faster
+
     async with Client.connect(load()) as client:
         return await work(client)
 
@@ -191,6 +202,7 @@ async def _advance(what: list[str], everything: bool, zone: str, as_json: bool) 
         )
     import httpx
 
+    from client import Client
     from simulation.passage import Passage, SandboxClock
 
     settings = load()
@@ -492,7 +504,7 @@ def policy_check(
             library = Library.load(where)
         except PolicyErrors as error:
             if as_json:
-                show_json({"ok": False, "findings": error.findings})
+                show_json({"ok": False, "findings": [asdict(each) for each in error.findings]})
             else:
                 for finding in error.findings:
                     err.print(escape(str(finding)), highlight=False, soft_wrap=True)
@@ -606,6 +618,15 @@ def migrate(
         return DONE
 
     run(work())
+
+
+def __getattr__(name: str) -> Any:
+    """``from starter import Client``: the client of other services, loaded when asked for."""
+    if name == "Client":
+        from client import Client
+
+        return Client
+    raise AttributeError(name)
 
 
 __all__ = ["Client", "app"]

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from activities.authority import check_authority
 from activities.contract import DECIDE_REFUND, INVALID_REQUEST, RECORD_VERDICT, DecisionActivities
 from activities.provider import NoSuchObject, Provider
 from activities.records import (
@@ -128,6 +129,7 @@ class Decisions(DecisionActivities):
                 await tx.lock_concessions(request.customer, request.currency)
             remainder = await remainder_of(tx.reading, charge)
             amount = _asked_amount(request, charge, remainder)
+            await check_authority(tx.reading, request, amount)
             facts = await _facts_of(tx.reading, asked, charge, twins, amount, remainder)
             decision = _decision(pack, {**facts, **attributes}, asked.now)
             made = _refund_decision(asked, pack, decision)
@@ -190,6 +192,8 @@ class Decisions(DecisionActivities):
         scopes = [(ReservationScope.CHARGE, request.charge)]
         if is_concession:
             scopes.append((ReservationScope.CONCESSIONS, request.customer))
+        if request.authorised_by is not None:
+            scopes.append((ReservationScope.AUTHORITY, request.authorised_by.case_id))
         for scope, key in scopes:
             await tx.reserve(
                 case_id=asked.case_id,

@@ -71,11 +71,12 @@ class RefusedAttempt(Record):
 
 
 class ReservationScope(StrEnum):
-    """Which account a reservation counts on."""
+    """Which account a reservation counts on; ``authority`` is another case's decision."""
 
     CHARGE = "charge"
     CONCESSIONS = "concessions"
     BUDGET = "budget"
+    AUTHORITY = "authority"
 
 
 class ReservationState(StrEnum):

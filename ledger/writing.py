@@ -353,7 +353,13 @@ class BookTransaction:
             await self._connection.execute(t.requests.delete().where(mine))
 
     async def take_inbox(
-        self, *, event_id: str, event_type: str, object_ids: list[str], at: datetime
+        self,
+        *,
+        event_id: str,
+        event_type: str,
+        object_ids: list[str],
+        at: datetime,
+        state: str = "received",
     ) -> bool:
         """Take in a provider's event; False when it came before."""
         values = {
@@ -361,7 +367,7 @@ class BookTransaction:
             "event_type": event_type,
             "object_ids": canonical_json(object_ids),
             "received_at": instant(at),
-            "state": "received",
+            "state": state,
         }
         return await self.insert_once(t.inbox, values, on=["event_id"])
 

@@ -27,11 +27,13 @@ class Inbox:
     def __init__(self, books: Books) -> None:
         self._books = books
 
-    async def take(self, event_id: str, event_type: str, subject: str, at: datetime) -> bool:
-        """Write an event down; False when it is there already."""
+    async def take(
+        self, event_id: str, event_type: str, subject: str, at: datetime, state: str
+    ) -> bool:
+        """Write an event down in its first state; False when it is there already."""
         async with self._books.transaction() as tx:
             return await tx.take_inbox(
-                event_id=event_id, event_type=event_type, object_ids=[subject], at=at
+                event_id=event_id, event_type=event_type, object_ids=[subject], at=at, state=state
             )
 
     async def waiting(self, limit: int = 100) -> list[InboxRow]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import stripe
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -101,8 +102,8 @@ class Postman:
             try:
                 for row in await self._inbox.waiting():
                     await self.carry(row.event_id, row.event_type, row.object_ids[0])
-            except (RPCError, OSError) as error:
-                log.warning("webhooks_wait", error=str(error))
+            except (RPCError, SQLAlchemyError, OSError) as error:
+                log.warning("webhooks_wait", error=type(error).__name__)
             try:
                 await asyncio.wait_for(self._woken.wait(), self._idle_seconds)
             except TimeoutError:
@@ -135,10 +136,11 @@ async def receive(inbox: Inbox, postman: Postman, body: bytes, header: str, secr
     now = datetime.now(UTC)
     event = verified(body, header, secret, now)
     told = read_event(event)
-    if not await inbox.take(told.event_id, told.event_type, told.case_id, now):
+    # in one step: between two, the postman would carry what tells nothing new
+    state = "received" if told.is_news and told.case_id else "nothing_new"
+    if not await inbox.take(told.event_id, told.event_type, told.case_id, now, state):
         return "known"
-    if not told.is_news or not told.case_id:
-        await inbox.finish(told.event_id, "nothing_new")
-        return "nothing_new"
+    if state == "nothing_new":
+        return state
     postman.wake()
     return "taken"

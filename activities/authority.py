@@ -1,0 +1,80 @@
+"""Whether another case really decided what a linked refund claims to carry out.
+
+``authorised_by`` comes from the caller, and a linked refund asks no second approval: so every
+word of it is held against the books before the policy hears of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from domain.approvals import Verdict
+from domain.cases import CaseKind, Outcome
+from domain.decisions import RefundVerdict
+from domain.errors import InvalidRequest
+from domain.money import Money, total
+from domain.refunds import Authority, RefundRequest
+from ledger.projection import CaseRow
+from ledger.reading import Reading
+from ledger.records import ReservationScope
+
+FIELD = "authorised_by"
+
+_CAME_BACK = frozenset({Outcome.FAILED_AT_BANK, Outcome.REJECTED_BY_PROVIDER})
+"""Ends of a refund case after which its decision is still to be carried out."""
+
+
+async def check_authority(reading: Reading, request: RefundRequest, amount: Money) -> None:
+    """Judge ``request.authorised_by``, if there is one. Call it under the charge's lock.
+
+    Raises :class:`InvalidRequest` unless the named case made exactly this decision, all its
+    approvals are on record, it is about this customer's charge, its money does not move
+    otherwise, and this amount with what was drawn on it before is within what it granted.
+    """
+    authority = request.authorised_by
+    if authority is None:
+        return
+    case = await reading.case(authority.case_id)
+    stored = await reading.decision(authority.case_id)
+    if case is None or stored is None:
+        _refuse("names a case that decided nothing", "a case in the books with a decision")
+    if stored.hash != authority.decision_hash:
+        _refuse("decision_hash is not of that case's decision", "the hash of that decision")
+    made: dict[str, Any] = stored.outcome["made"]
+    if made["verdict"] != RefundVerdict.APPROVE or made["digest"] != authority.approval_digest:
+        _refuse("approval_digest is not what was approved there", "the digest of that decision")
+    await _check_approvals(reading, authority, made)
+    _check_thing(case, request, authority)
+    granted = Money.model_validate(made["amount"])
+    if granted != authority.amount:
+        _refuse("amount is not what was granted there", str(granted))
+    drawn = await reading.reservations(
+        ReservationScope.AUTHORITY, authority.case_id, amount.currency
+    )
+    if granted < amount + total((r.amount for r in drawn), amount.currency):
+        _refuse("has no such amount left", f"{granted}, less what was refunded on it before")
+
+
+async def _check_approvals(reading: Reading, authority: Authority, made: dict[str, Any]) -> None:
+    said_yes = {
+        row.slot
+        for row in await reading.approvals(authority.case_id)
+        if row.verdict is Verdict.APPROVE and row.digest == authority.approval_digest
+    }
+    if {slot["id"] for slot in made["slots"]} - said_yes:
+        _refuse("names a decision that is not approved", "a decision with all its approvals")
+
+
+def _check_thing(case: CaseRow, request: RefundRequest, authority: Authority) -> None:
+    if (case.customer, case.charge) != (request.customer, request.charge):
+        _refuse("names a case about another charge", "a case about this customer's charge")
+    if authority.charge != request.charge:
+        _refuse("charge is another one", request.charge)
+    if authority.amount.currency != request.currency:
+        _refuse("amount is in another currency", request.currency)
+    if case.kind is CaseKind.REFUND and case.outcome not in _CAME_BACK:
+        _refuse("names a refund that moves its own money", "a case whose money did not move")
+
+
+def _refuse(message: str, allowed: str) -> NoReturn:
+    raise InvalidRequest(FIELD, message, allowed)

@@ -1,0 +1,265 @@
+"""How cases, decisions and their accounts look in a terminal. Reads the books; decides nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from decisions.pack import Pack
+from domain.canonical import plain
+from domain.cases import EventKind, Language, Status
+from domain.decisions import Decision
+from domain.money import Money
+from domain.texts import instant_in_words
+from ledger.in_words import status_in_words
+from ledger.projection import CaseRow
+from ledger.reading import Reading
+from ledger.records import RefusedAttempt, StoredEvent
+
+PIPE_WIDTH = 180
+"""Columns where no terminal says how wide it is: a file or a pipe should get whole lines."""
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else PIPE_WIDTH)
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
+
+
+def say(text: str) -> None:
+    out.print(text, highlight=False, soft_wrap=True)
+
+
+def show_json(value: Any) -> None:
+    print(json.dumps(plain(value), ensure_ascii=False, indent=2))
+
+
+def spinner(text: str) -> Progress:
+    """Shows that something is under way, and for how long; leaves nothing behind."""
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+    progress.add_task(text, total=None)
+    return progress
+
+
+@contextmanager
+def bar(text: str, total: int) -> Iterator[Callable[[int], object]]:
+    """A progress bar; call what it gives with how many more are done."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    ) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+# -- one case --------------------------------------------------------------------------
+
+
+def state_of(case: CaseRow) -> str:
+    """Where it is, or how it ended."""
+    return (case.outcome or case.status).value.replace("_", " ")
+
+
+def amount_of(case: CaseRow) -> str:
+    if case.amount_minor is None:
+        return f"all, {case.currency.upper()}"
+    return str(Money(amount_minor=case.amount_minor, currency=case.currency))
+
+
+def instant(at: datetime | None, zone: str = "UTC", language: Language = Language.EN) -> str:
+    return instant_in_words(at, language, zone) if at else ""
+
+
+async def words(
+    reading: Reading, case: CaseRow, language: Language | None = None, zone: str = "UTC"
+) -> str:
+    """The customer's sentence, in the case's language unless another is asked for."""
+    accepted = await reading.event(case.case_id, "accept")
+    content = await reading.policy_content(case.policy_hash) if case.reason_key else None
+    pack = Pack.from_content(content) if content else None
+
+    def reason(key: str, spoken: Language) -> str:
+        return pack.text(key, spoken.value) if pack and key in pack.texts else ""
+
+    return status_in_words(
+        case,
+        language,
+        zone=zone,
+        accepted_at=accepted.occurred_at if accepted else None,
+        reason=reason,
+    )
+
+
+async def facts_of(
+    reading: Reading, case: CaseRow, language: Language | None = None, zone: str = "UTC"
+) -> dict[str, Any]:
+    """A case as JSON: its row and its sentence."""
+    return {**case.model_dump(), "in_words": await words(reading, case, language, zone)}
+
+
+async def print_case(
+    reading: Reading, case: CaseRow, language: Language | None = None, zone: str = "UTC"
+) -> None:
+    say(
+        f"[bold]{case.case_id}[/]  [cyan]{state_of(case)}[/]  {amount_of(case)}  "
+        f"{case.reason.replace('_', ' ')}"
+    )
+    say(escape(await words(reading, case, language, zone)))
+    last = (await reading.events(case.case_id))[-1]
+    table = Table.grid(padding=(0, 2))
+    rows = {
+        "charge": case.charge,
+        "customer": case.customer,
+        "waits for": case.waits_for,
+        "until": instant(case.due_at, zone),
+        "desk": f"{case.desk} ({case.priority})",
+        "rule": f"{case.rule} ({case.policy} v{case.policy_version})",
+        "provider": case.provider_id,
+        "last": f"{last.kind.value.replace('_', ' ')}, {instant(last.occurred_at, zone)}"
+        f"{_ahead(last.occurred_at)}",
+        "digest": case.digest if case.status is Status.AWAITING_APPROVAL else "",
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(f"[dim]{name}[/]", escape(value))
+    out.print(table)
+
+
+def _ahead(at: datetime) -> str:
+    """Says so where a case lives in days that were let pass (development only)."""
+    days = (at.date() - datetime.now(UTC).date()).days
+    return f" (case time, {days} days ahead of today)" if days > 0 else ""
+
+
+# -- lists and accounts ----------------------------------------------------------------
+
+
+def print_cases(cases: Sequence[CaseRow]) -> None:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("case", no_wrap=True, min_width=33)
+    table.add_column("is", no_wrap=True)
+    table.add_column("amount", justify="right", no_wrap=True)
+    table.add_column("reason")
+    table.add_column("until")
+    for case in cases:
+        table.add_row(
+            case.case_id,
+            state_of(case),
+            amount_of(case),
+            case.reason.replace("_", " "),
+            instant(case.due_at),
+        )
+    out.print(table)
+
+
+def print_timeline(
+    events: Sequence[StoredEvent], refused: Sequence[RefusedAttempt], zone: str
+) -> None:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for heading in ("when", "what", "by", "in short"):
+        table.add_column(heading, no_wrap=heading == "when")
+    for event in events:
+        table.add_row(
+            instant(event.occurred_at, zone),
+            event.kind.value.replace("_", " "),
+            f"{event.actor.id} ({event.actor.role.value})",
+            escape(_short(event)),
+        )
+    out.print(table)
+    for attempt in refused:
+        who = f"{attempt.actor.id} ({attempt.actor.role.value})" if attempt.actor else "somebody"
+        say(
+            f"[yellow]refused[/] {instant(attempt.at, zone)}: {attempt.action} by {who}: "
+            f"{escape(attempt.message)}"
+        )
+
+
+def _short(event: StoredEvent) -> str:
+    """One event in a few words; what is not told here is in ``--json``."""
+    body = event.body
+    match event.kind:
+        case EventKind.OPENED:
+            asked = value_in_words(body["amount"]) if body.get("amount") else "all that is left"
+            return f"{asked} of {body['charge']}, {str(body['reason']).replace('_', ' ')}"
+        case EventKind.DECIDED:
+            return f"{body['verdict']} by {body['rule']}: {body['why']}"
+        case EventKind.APPROVAL_RECORDED | EventKind.DECLINE_RECORDED:
+            return f"slot {body['slot']}" + (", with a note" if body.get("note") else "")
+        case EventKind.ACCEPTED:
+            expected = body.get("expected") or []
+            until = f", expected {' to '.join(expected)}" if expected else ""
+            return f"{value_in_words(body['amount'])} as {body['provider_id']}{until}"
+        case EventKind.LOOKED:
+            return f"the provider says {body['provider_status']}"
+        case EventKind.CONFIRMED:
+            return f"by {body['confirmed_by']} {body.get('reference', '')}".strip()
+        case EventKind.CLOSED:
+            return str(body["outcome"]).replace("_", " ")
+        case _:
+            told = (body.get(name) for name in ("failure_reason", "reference", "since"))
+            return ", ".join(str(each) for each in told if each)
+
+
+# -- decisions -------------------------------------------------------------------------
+
+
+def print_decision(decision: Decision) -> None:
+    say(
+        f"[bold]{decision.rule}[/]: {escape(decision.why)}  "
+        f"[dim]{decision.policy} v{decision.version}, {decision.hash[:12]}[/]\n"
+    )
+    for fired in decision.fired:
+        outputs = ", ".join(
+            f"{name} = {value_in_words(value)}"
+            for name, value in fired.outputs.items()
+            if value is not None
+        )
+        say(f"{fired.table}: [green]{fired.rule}[/] {escape(fired.why)} → {escape(outputs)}")
+        for line in decision.trace:
+            if line.table == fired.table:
+                said = f"{line.input} is {line.seen}, needs {line.allowed}"
+                say(f"  [dim]not {line.rule}: {escape(said)}[/]")
+    say("\nfacts")
+    table = Table.grid(padding=(0, 2))
+    for name, value in decision.facts.items():
+        table.add_row(f"  [dim]{name}[/]", escape(value_in_words(value)))
+    out.print(table)
+
+
+def value_in_words(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"amount_minor", "currency"}:
+        return str(Money(**value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)

@@ -1,0 +1,115 @@
+"""The command ``python -m simulation.expense_log LOG``: expectations, cases, run, report."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from domain.errors import RedressError, Unreachable
+from settings import ROOT
+from simulation.expense_log import POLICY, TEN_YEARS, read_log
+from simulation.log_expectations import expectations_text, plan
+from simulation.oracle import terms_of
+from simulation.run import CONCURRENCY, WORKERS, draw, read_run, run_cases, sample, tell
+from simulation.scenario import write
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def expense_log(
+    log: Annotated[Path, typer.Argument(help="The log: .csv or .csv.gz.")],
+    out: Annotated[Path, typer.Option(help="Folder for cases, books, results and plots.")],
+    policies: Annotated[Path, typer.Option(help="A policies directory.")] = ROOT / "policies",
+    limit: Annotated[int | None, typer.Option(help="A sample of this many cases.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the sample; seeds the sandbox.")] = 0,
+    shift_weeks: Annotated[int, typer.Option(help="How far ahead the log is moved.")] = TEN_YEARS,
+    expectations: Annotated[
+        Path | None, typer.Option(help="Write what must come out to this Markdown file.")
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Drive the cases.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write the report on the run in --out to this Markdown file."),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(help="Chains of cases under way.")] = CONCURRENCY,
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = WORKERS,
+) -> None:
+    """Turn the log into cases with their expectations; with --run, drive them too."""
+    try:
+        code = _expense_log(
+            log, out, policies, limit, seed, shift_weeks, expectations, run, report,
+            concurrency, workers,
+        )  # fmt: skip
+    except Unreachable as error:
+        code = _fail(error, 3)
+    except RedressError as error:
+        code = _fail(error, 2)
+    # temporalio may abort at interpreter exit with calls pending, which spoils the code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _fail(error: RedressError, code: int) -> int:
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+    return code
+
+
+def _expense_log(
+    log: Path,
+    out: Path,
+    policies: Path,
+    limit: int | None,
+    seed: int,
+    shift_weeks: int,
+    expectations: Path | None,
+    run: bool,
+    report: Path | None,
+    concurrency: int,
+    workers: int,
+) -> int:
+    err = Console(stderr=True)
+    out.mkdir(parents=True, exist_ok=True)
+    with err.status("reading the log, and working out what must come of it"):
+        made = plan(read_log(log), shift_weeks, terms_of(policies, POLICY))
+        cases = sample(made.scenarios, limit, seed)
+        write(out / "scenarios.jsonl", cases)
+        if expectations is not None:
+            expectations.write_text(expectations_text(made, log, policies), encoding="utf-8")
+    err.print(f"{len(cases):,} cases in {out / 'scenarios.jsonl'}", highlight=False)
+    if run:
+        told, results = asyncio.run(
+            run_cases(
+                cases,
+                out,
+                policies=policies,
+                seed=seed,
+                shift_weeks=shift_weeks,
+                concurrency=concurrency,
+                workers=workers,
+                console=err,
+            )
+        )
+        tell(told, results, out, draw(results, out), Console())
+    elif report is None:
+        return 0
+    else:
+        told, results = read_run(out)
+    if report is not None:
+        from simulation.log_report import report_text
+
+        report.write_text(report_text(made, told, results, log), encoding="utf-8")
+    return 0 if told.is_good else 1
+
+
+def main() -> None:
+    """Entry point of ``python -m simulation.expense_log``."""
+    app()
