@@ -33,7 +33,8 @@ from domain.canonical import sha256_of
 from domain.cards import has_card_number
 from domain.cases import CaseKind, Desk, EventKind, Status, case_id_for
 from domain.errors import InvalidRequest, Refused, Unreachable
-from domain.refunds import RefundCaseInput, RefundRequest, RefundResult
+from domain.money import LARGEST_MINOR
+from domain.refunds import LONGEST_TEXT, RefundCaseInput, RefundRequest, RefundResult
 from ledger.books import Books
 from ledger.keys import Keyring
 from ledger.projection import CaseRow
@@ -46,13 +47,42 @@ POLL = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Seconds between looks into the books while a decision is awaited; the last one repeats."""
 
 
+TURN = timedelta(seconds=30)
+"""How long a decision waits while others are being recorded on the same case."""
+
+
+ALLOWED = {
+    "amount_minor": f"a whole number of minor units from 1 to {LARGEST_MINOR}, "
+    "or none for all that is left",
+    "attributes": "true, false, whole numbers and texts of up to 200 characters",
+    "requested_by": "an id of letters, digits and _ . : - and a role",
+    "authorised_by": "case_id, decision_hash, approval_digest, charge and amount of a decision",
+}
+"""What may stand in a field, where the model's own words for it are not enough."""
+
+
 def invalid_from(error: ValidationError) -> InvalidRequest:
     """The first fault of a model, by field, without the value that was given."""
     first = error.errors(include_input=False, include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "request"
+    path = [str(part) for part in first["loc"]] or ["request"]
+    if path[0] == "attributes":
+        path = path[:2]  # what follows names a type that was tried
     context = first.get("ctx") or {}
-    allowed = ", ".join(f"{key} {value}" for key, value in context.items() if key != "error")
-    return InvalidRequest(field, first["msg"], allowed or "see `refund --help`")
+    limits = ", ".join(f"{key} {value}" for key, value in context.items() if key != "error")
+    allowed = ALLOWED.get(path[0]) or limits or "see `refund --help`"
+    return InvalidRequest(".".join(path), first["msg"], allowed)
+
+
+TEXT_ALLOWED = f"up to {LONGEST_TEXT} characters of text"
+
+
+def why_not_text(text: str) -> str:
+    """What speaks against keeping a text; empty when nothing does."""
+    if len(text) > LONGEST_TEXT:
+        return f"has {len(text)} characters"
+    if any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in text):
+        return "holds a character that is no text"
+    return ""
 
 
 def _now() -> datetime:
@@ -149,6 +179,9 @@ class CaseHandle:
         row = await self.row()
         if row is None:
             await self._refused(action, by, click, RefusalCode.UNKNOWN_CASE, "no such case")
+        if why := why_not_text(note):
+            message = f"note: {why}; allowed: {TEXT_ALLOWED}"
+            await self._refused(action, by, click, RefusalCode.INVALID, message)
         if has_card_number(note):
             await self._refused(action, by, click, RefusalCode.INVALID, "note: holds a card number")
         shown = digest or row.digest
@@ -157,13 +190,8 @@ class CaseHandle:
             signed=self._sign(action, by, shown, click),
             note=await self.client.keyring.seal(row.customer, note) if note else "",
         )
-        update = {
-            Action.APPROVE: RefundCase.approve,
-            Action.DECLINE: RefundCase.decline,
-            Action.WITHDRAW: RefundCase.withdraw,
-        }[action]
         try:
-            answer = await self.workflow.execute_update(update, given, id=f"{action}:{click}")
+            answer = await self._ask(action, given, f"{action}:{click}")
         except WorkflowUpdateFailedError as error:
             cause = error.cause
             if not isinstance(cause, ApplicationError) or cause.type not in set(RefusalCode):
@@ -177,6 +205,27 @@ class CaseHandle:
             code = answer.code or RefusalCode.INVALID
             raise Refused(code.value, await self._with_who(answer.message))
         return answer
+
+    async def _ask(self, action: Action, given: Judgement, update_id: str) -> Answer:
+        """Send an update. A case takes ten at a time: whoever comes on top waits their turn, and
+        whoever was in the queue when the case ended asks again, to be told how."""
+        update = {
+            Action.APPROVE: RefundCase.approve,
+            Action.DECLINE: RefundCase.decline,
+            Action.WITHDRAW: RefundCase.withdraw,
+        }[action]
+        deadline = asyncio.get_running_loop().time() + TURN.total_seconds()
+        waits = iter(POLL)
+        while True:
+            try:
+                return await self.workflow.execute_update(update, given, id=update_id)
+            except RPCError as error:
+                is_full = error.status is RPCStatusCode.RESOURCE_EXHAUSTED
+                is_aborted = "update was aborted" in error.message
+                late = asyncio.get_running_loop().time() > deadline
+                if late or not (is_full or is_aborted):
+                    raise
+            await asyncio.sleep(next(waits, POLL[-1]))
 
     def _sign(self, action: Action, by: Actor, digest: str, click: str) -> SignedActor:
         return sign(
@@ -289,6 +338,10 @@ class Client:
             raise
         case_id = case_id_for(CaseKind.REFUND, request.request_id)
         await self._register(case_id, request)
+        handle = CaseHandle(self, case_id)
+        row = await handle.row()
+        if row is not None and row.outcome is not None:
+            return handle  # Temporal may have forgotten it; the books have not
         if request.text:
             sealed = await self.keyring.seal(request.customer, request.text)
             request = request.model_copy(update={"text": sealed})
@@ -316,10 +369,12 @@ class Client:
             pass  # it has ended; the books answer for it
         except RPCError as error:
             raise Unreachable(f"Temporal does not answer: {error.message}") from error
-        return CaseHandle(self, case_id)
+        return handle
 
     def _checked(self, fields: Mapping[str, Any]) -> RefundRequest:
         for name, value in _texts(fields):
+            if why := why_not_text(value):
+                raise InvalidRequest(name, why, TEXT_ALLOWED)
             if has_card_number(value):
                 raise InvalidRequest(name, "holds a card number", "a text without one")
         try:

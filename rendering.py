@@ -154,6 +154,8 @@ async def print_case(
         if value:
             table.add_row(f"[dim]{name}[/]", escape(value))
     out.print(table)
+    if case.status is Status.AWAITING_APPROVAL:
+        say(f"[dim]starter.py approve|decline {case.case_id} --by WHO --as ROLE[/]")
 
 
 def _ahead(at: datetime) -> str:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Redress: cancellations, waivers, overcharges and refunds, from request to proof.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -62,6 +63,9 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(audit_app, name="audit")
 
 DONE, REFUSED, WRONG_USE, NOT_REACHABLE = 0, 1, 2, 3
+
+SENDING_LOOKS, SENDING_PAUSE = 30, 0.1
+"""Three seconds; then the case is shown as it is, still on its way to the provider."""
 
 
 def known_zone(zone: str) -> str:
@@ -237,12 +241,15 @@ async def _tell_moved(reading: Reading, moved: list[Moved], zone: str, as_json: 
     for each in moved:
         since, to = (instant(at, zone) for at in (each.since, each.to))
         say(f"[bold]{each.after.case_id}[/]  {since} → {to}")
-        for case in (each.before, each.after):
-            if case is each.after and case == each.before:
-                say("  [dim]nothing happened; it waits on[/]")
-            else:
-                sentence = escape(await words(reading, case, None, zone))
-                say(f"  [cyan]{state_of(case)}[/]  {sentence}")
+        before, after = [
+            f"[cyan]{state_of(case)}[/]  {escape(await words(reading, case, None, zone))}"
+            for case in (each.before, each.after)
+        ]
+        say(f"  {before}")
+        if after == before:
+            say(f"  [dim]nothing new; the next instant is {instant(each.after.due_at, zone)}[/]")
+        else:
+            say(f"  {after}")
     if not moved:
         say("no case is running")
     if any(each.webhooks_pending for each in moved):
@@ -311,11 +318,21 @@ async def _refund(file: Path | None, given: dict[str, Any], as_json: bool) -> in
     async def work(client: Client) -> int:
         with spinner("deciding"):
             handle = await client.open_refund(fields)
-            row = await handle.decided()
+            await handle.decided()
+            await _past_sending(handle)
         async with client.books.reading() as reading:
-            return await _tell(reading, row.case_id, as_json)
+            return await _tell(reading, handle.case_id, as_json)
 
     return await with_client(work)
+
+
+async def _past_sending(handle: CaseHandle) -> None:
+    """The order takes a moment; who has just said yes would rather see where the money is."""
+    for _ in range(SENDING_LOOKS):
+        row = await handle.row()
+        if row is None or row.status is not Status.SENDING:
+            return
+        await asyncio.sleep(SENDING_PAUSE)
 
 
 def _read_fields(file: Path) -> dict[str, Any]:
@@ -474,9 +491,12 @@ async def _whole_id(client: Client, case_id: str) -> str:
 
 async def _judge(case_id: str, as_json: bool, act: Callable[[CaseHandle], Awaitable[Any]]) -> int:
     async def work(client: Client) -> int:
-        await act(client.case(await _whole_id(client, case_id)))
+        handle = client.case(await _whole_id(client, case_id))
+        await act(handle)
+        with spinner("on its way"):
+            await _past_sending(handle)
         async with client.books.reading() as reading:
-            case = await the_case(reading, case_id)
+            case = await the_case(reading, handle.case_id)
             if as_json:
                 show_json(await facts_of(reading, case))
             else:
@@ -508,7 +528,8 @@ def policy_check(
             else:
                 for finding in error.findings:
                     err.print(escape(str(finding)), highlight=False, soft_wrap=True)
-                err.print(f"[bold red]{len(error.findings)} mistakes[/]")
+                count = len(error.findings)
+                err.print(f"[bold red]{count} mistake{'s' if count > 1 else ''}[/]")
             return REFUSED
         packs = [
             {"policy": p.name, "version": p.version, "effective_from": str(p.effective_from),
@@ -524,6 +545,41 @@ def policy_check(
         return DONE
 
     run(work())
+
+
+# -- many cases at once ----------------------------------------------------------------
+
+
+@app.command()
+def simulate(
+    file: Annotated[Path, typer.Argument(help="A scenario file; see docs/scenarios.md.")],
+    kind: Annotated[CaseKind, typer.Option("--as", help="The kind of its cases.")],
+    policies: Annotated[
+        Path | None, typer.Option(help="Run them under these policies instead of the shipped.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Draws the sample; seeds the sandbox.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for results, plots, books and logs.")] = Path(
+        "var/simulation"
+    ),
+    shift_weeks: Annotated[
+        int | None,
+        typer.Option(min=0, help="Weeks into the future; default: the least that is ahead."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="A sample of this many cases.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Drive a file of cases through a system of its own, in skipped time.
+
+    Needs the development packages, and no running system. Exit code 1 when a case ends
+    otherwise than its `expect` says, or when an invariant breaks.
+    """
+    from simulation import run as runs  # it brings a whole system along
+
+    run(
+        runs.simulate(
+            file, kind, policies, seed, out, shift_weeks=shift_weeks, limit=limit, json_only=as_json
+        )
+    )
 
 
 # -- proofs ----------------------------------------------------------------------------
@@ -552,7 +608,9 @@ def audit_verify(
         else:
             for finding in report.findings:
                 err.print(f"[bold red]{escape(str(finding))}[/]", highlight=False)
-            counts = ", ".join(f"{n} {name}" for name, n in report.counts.items() if n)
+            counts = ", ".join(
+                f"{n} {name.replace('_', ' ')}" for name, n in report.counts.items() if n
+            )
             say(f"{counts}\nhead {report.head.seq}:{report.head.hash}")
             if report.findings:
                 say(f"[bold red]{len(report.findings)} findings[/]")

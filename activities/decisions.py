@@ -246,9 +246,9 @@ class Decisions(DecisionActivities):
         step = given.action.value + (f":{given.slot.id}" if given.slot else "")
         async with self._books.transaction() as tx:
             case = await existing_case(tx.reading, given.case_id)
-            before = await tx.reading.event(given.case_id, step)
+            before = await _verdict_before(tx.reading, given, step)
             if before is not None and before.actor == given.signed.actor:
-                return Answer(recorded=True)
+                return Answer(recorded=True)  # an earlier attempt committed it
             person = given.signed.actor
             await tx.lock_charge(case.charge)
             case = await existing_case(tx.reading, given.case_id)
@@ -517,6 +517,17 @@ def _opened_event(asked: DecideInput, pack: Pack, priority: str) -> CaseEvent:
         workflow_id=info.workflow_id or "",
         run_id=info.workflow_run_id or "",
     )
+
+
+async def _verdict_before(
+    reading: Reading, given: RecordVerdictInput, step: str
+) -> CaseEvent | None:
+    """The event of this verdict, if it is on record; a withdrawal is told by the closing one."""
+    if given.action is not Action.WITHDRAW:
+        return await reading.event(given.case_id, step)
+    closing = await reading.event(given.case_id, "close")
+    withdrawn = closing is not None and closing.body["outcome"] == Outcome.WITHDRAWN
+    return closing if withdrawn else None
 
 
 def _decided(event: CaseEvent) -> RefundDecision:

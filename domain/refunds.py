@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from domain.actors import Actor, SignedActor
 from domain.approvals import Action, ApprovalSlot
@@ -44,7 +45,16 @@ class Authority(BaseModel):
     amount: Money
 
 
-Attribute = bool | StrictInt | str | None
+LONGEST_TEXT = 10_000
+"""Characters of a customer's own words, or of a note, in the clear."""
+
+LONGEST_SEALED = 6 * LONGEST_TEXT
+"""Characters of the same text sealed: at most four bytes a character, in base64."""
+
+MOST_ATTRIBUTES = 64
+
+AttributeText = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
+Attribute = StrictBool | StrictInt | AttributeText | None
 
 
 class RefundRequest(BaseModel):
@@ -66,8 +76,8 @@ class RefundRequest(BaseModel):
     language: Language = Language.EN
     jurisdiction: str = Field(default="US", pattern=r"^[A-Z]{2}(-[A-Z]{2})?$")
     consents_to_credit: bool = False
-    text: str = ""
-    attributes: dict[str, Attribute] = Field(default_factory=dict)
+    text: str = Field(default="", max_length=LONGEST_SEALED)
+    attributes: dict[str, Attribute] = Field(default_factory=dict, max_length=MOST_ATTRIBUTES)
     authorised_by: Authority | None = None
     policy: str = Field(default="refund", pattern=r"^[a-z][a-z0-9_-]{0,63}$")
 

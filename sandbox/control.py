@@ -273,6 +273,7 @@ async def read_journal(request: Request, sandbox: Sandbox, given: Json) -> Json:
         key=query.get("key"),
         since=int(query.get("since", "0")),
         effects=query.get("effects", "false") == "true",
+        status_from=int(query.get("status_from", "0")),
     )
     return {"entries": rows}
 

@@ -53,8 +53,10 @@ class Journal:
         key: str | None = None,
         since: int = 0,
         effects: bool = False,
+        status_from: int = 0,
     ) -> list[Json]:
-        """In order of arrival. ``path`` is a regular expression; ``since`` a seq, exclusive."""
+        """In order of arrival. ``path`` is a regular expression; ``since`` a seq, exclusive;
+        ``status_from`` the least status answered (500: what went wrong at the provider)."""
         pattern = re.compile(path) if path else None
         rows = [
             row
@@ -65,5 +67,6 @@ class Journal:
             and customer in (None, row["customer"])
             and key in (None, row["idempotency_key"])
             and (row["effects"] or not effects)
+            and (row["status"] or 0) >= status_from
         ]
         return sorted(rows, key=lambda row: row["seq"])

@@ -75,7 +75,7 @@ async def _live(machine: Machine, *, samples: bool) -> int:
 async def _fill(machine: Machine, *, samples: bool) -> None:
     if samples:
         await _open_samples()
-    _print_machine(machine)
+    _print_machine(machine, samples=samples)
 
 
 async def _open_samples() -> None:
@@ -98,10 +98,8 @@ async def _open_samples() -> None:
     out.print(table)
 
 
-def _print_machine(machine: Machine) -> None:
+def _print_machine(machine: Machine, *, samples: bool) -> None:
     starter = shlex.join([_near(sys.executable), _near(sys.argv[0])])
-    examples = {case.request["request_id"]: case.case_id for case in read_cases()}
-    waiting, moving = examples["sample-04-waits"], examples["sample-01-duplicate"]
     say(
         f"\n[bold]Temporal's pages[/]  {machine.url('temporal_ui')}\n"
         f"[bold]web app[/]           {machine.url('web')}/readyz\n"
@@ -111,16 +109,22 @@ def _print_machine(machine: Machine) -> None:
     )
     if _near(str(machine.folder)) != "var" or Path(".env").exists():
         say(f"  export {VAR}={shlex.quote(_near(str(machine.folder)))}")
-    for command in (
+    for command in _to_try() if samples else ("refund --help", "list", "audit verify"):
+        say(f"  {starter} {command}")
+    say("\n[dim]Ctrl-C ends all of it.[/]")
+
+
+def _to_try() -> tuple[str, ...]:
+    cases = {case.request["request_id"]: case.case_id for case in read_cases()}
+    waiting, moving = cases["sample-04-waits"], cases["sample-01-duplicate"]
+    return (
         "list",
         f"why {waiting}",
         f"approve {waiting} --by ana --as lead",
         f"advance {moving} 4bd",
         f"timeline {moving}",
         "audit verify",
-    ):
-        say(f"  {starter} {command}")
-    say("\n[dim]Ctrl-C ends all of it.[/]")
+    )
 
 
 def _near(path: str) -> str:

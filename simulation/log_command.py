@@ -41,12 +41,18 @@ def expense_log(
     ] = None,
     concurrency: Annotated[int, typer.Option(help="Chains of cases under way.")] = CONCURRENCY,
     workers: Annotated[int, typer.Option(help="Worker processes.")] = WORKERS,
+    commit: Annotated[
+        str, typer.Option(help="The commit that ran, where the run did not note it.")
+    ] = "",
 ) -> None:
-    """Turn the log into cases with their expectations; with --run, drive them too."""
+    """Turn the log into cases with their expectations; with --run, drive them too.
+
+    --report without --run reads again what a run left in --out, and changes nothing there.
+    """
     try:
         code = _expense_log(
             log, out, policies, limit, seed, shift_weeks, expectations, run, report,
-            concurrency, workers,
+            concurrency, workers, commit,
         )  # fmt: skip
     except Unreachable as error:
         code = _fail(error, 3)
@@ -75,17 +81,25 @@ def _expense_log(
     report: Path | None,
     concurrency: int,
     workers: int,
+    commit: str,
 ) -> int:
     err = Console(stderr=True)
-    out.mkdir(parents=True, exist_ok=True)
+    earlier = read_run(out) if report is not None and not run else None
+    if earlier is not None:
+        shift_weeks = earlier[0].shift_weeks
     with err.status("reading the log, and working out what must come of it"):
         made = plan(read_log(log), shift_weeks, terms_of(policies, POLICY))
-        cases = sample(made.scenarios, limit, seed)
-        write(out / "scenarios.jsonl", cases)
         if expectations is not None:
             expectations.write_text(expectations_text(made, log, policies), encoding="utf-8")
-    err.print(f"{len(cases):,} cases in {out / 'scenarios.jsonl'}", highlight=False)
-    if run:
+    if earlier is not None:
+        told, results = earlier
+    else:
+        cases = sample(made.scenarios, limit, seed)
+        out.mkdir(parents=True, exist_ok=True)
+        write(out / "scenarios.jsonl", cases)
+        err.print(f"{len(cases):,} cases in {out / 'scenarios.jsonl'}", highlight=False)
+        if not run:
+            return 0
         told, results = asyncio.run(
             run_cases(
                 cases,
@@ -99,13 +113,10 @@ def _expense_log(
             )
         )
         tell(told, results, out, draw(results, out), Console())
-    elif report is None:
-        return 0
-    else:
-        told, results = read_run(out)
     if report is not None:
         from simulation.log_report import report_text
 
+        told = told.model_copy(update={"commit": told.commit or commit})
         report.write_text(report_text(made, told, results, log), encoding="utf-8")
     return 0 if told.is_good else 1
 

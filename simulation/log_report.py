@@ -30,8 +30,8 @@ def report_text(made: Plan, report: Report, results: Sequence[Result], log: Path
         f"and the sandbox, in skipped time: **{_verdict(report)}**. What had to come out was "
         "written down before: [approval-log-expectations.md](approval-log-expectations.md).",
         "",
-        f"- seed {report.seed}, moved {report.shift_weeks} weeks ahead, started "
-        f"{report.started_at:%Y-%m-%d %H:%M} UTC",
+        f"- commit {report.commit or 'unknown'}, seed {report.seed}, moved "
+        f"{report.shift_weeks} weeks ahead, started {report.started_at:%Y-%m-%d %H:%M} UTC",
         f"- {report.duration_seconds:,.0f} s of driving, {report.cases_per_second} cases a "
         "second, servers, worker and driver on one machine",
         f"- {agreed.started:,} workflows started, {agreed.started_by_server:,} by the server's "

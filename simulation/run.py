@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import subprocess
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -57,12 +58,13 @@ SHOWN = 20
 
 
 class Report(BaseModel):
-    """What a run came to, as ``summary.json`` keeps it. ``duration_seconds`` is the driving's
-    own, without starting and checking."""
+    """What a run came to, as ``summary.json`` keeps it. ``commit`` is that of the code that ran
+    (empty without git), ``duration_seconds`` the driving's own, without starting and checking."""
 
     model_config = ConfigDict(frozen=True)
 
     kind: str
+    commit: str = ""
     seed: int
     shift_weeks: int
     started_at: datetime
@@ -86,7 +88,7 @@ class Report(BaseModel):
 
 def sample(scenarios: Sequence[Scenario], limit: int | None, seed: int) -> list[Scenario]:
     """``limit`` cases (all without one), drawn by ``seed``; cases that depend on each other
-    come together or not at all."""
+    come together or not at all. Raises :class:`InvalidRequest` when that leaves none."""
     if limit is None or limit >= len(scenarios):
         return list(scenarios)
     groups = chains(scenarios)
@@ -95,6 +97,9 @@ def sample(scenarios: Sequence[Scenario], limit: int | None, seed: int) -> list[
     for group in groups:
         if len(chosen) + len(group) <= limit:
             chosen.update(scenario.id for scenario in group)
+    if not chosen:
+        least = min(len(group) for group in groups)
+        raise InvalidRequest("limit", f"{limit} cases hold no whole chain", f"{least} or more")
     return [scenario for scenario in scenarios if scenario.id in chosen]
 
 
@@ -119,6 +124,7 @@ async def run_cases(
     weeks = least_weeks(scenarios, utc_now()) if shift_weeks is None else shift_weeks
     moved = [shifted(scenario, weeks) for scenario in scenarios]
     started_at = datetime.now(UTC)
+    commit = await asyncio.to_thread(commit_of, ROOT)  # the tree may change while it runs
     async with running_system(
         out, policies=policies or ROOT / "policies", workers=workers, seed=seed
     ) as system:
@@ -132,6 +138,7 @@ async def run_cases(
         checks = await invariants(
             system.client,
             system.provider,
+            moved,
             results,
             verified,
             system.logs,
@@ -142,6 +149,7 @@ async def run_cases(
         )
     report = Report(
         kind=kind.value,
+        commit=commit,
         seed=seed,
         shift_weeks=weeks,
         started_at=started_at,
@@ -156,6 +164,23 @@ async def run_cases(
     )
     (out / "summary.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return report, results
+
+
+def commit_of(tree: Path) -> str:
+    """The short commit of a working tree, and whether files differ from it; empty without git."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(tree), *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        commit = git("rev-parse", "--short", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f"{commit} with changes" if changed else commit
 
 
 def read_run(out: Path) -> tuple[Report, list[Result]]:
@@ -187,9 +212,12 @@ async def _drive(
                     found[result.id] = result
                 progress.advance(bar, len(group))
 
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(concurrency):
-                tasks.create_task(take())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(concurrency):
+                    tasks.create_task(take())
+        except ExceptionGroup as several:  # all tell of the same dead part
+            raise several.exceptions[0] from None
     return found
 
 
@@ -303,7 +331,8 @@ def tell(report: Report, results: Sequence[Result], out: Path, plots: str, to: C
     to.print(
         f"{report.cases:,} cases in {report.duration_seconds} s "
         f"({report.cases_per_second} a second), seed {report.seed}, "
-        f"{report.shift_weeks} weeks ahead; {out / 'results.jsonl'}",
+        f"{report.shift_weeks} weeks ahead, commit {report.commit or 'unknown'}; "
+        f"{out / 'results.jsonl'}",
         highlight=False,
         soft_wrap=True,
     )

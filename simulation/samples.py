@@ -94,8 +94,10 @@ async def open_cases(
 
 
 async def _open(client: Client, passage: Passage, case: SampleCase) -> None:
-    handle = await client.open_refund(case.request)
-    row = await handle.decided()
+    handle = client.case(case.case_id)
+    if (row := await handle.row()) is None:
+        handle = await client.open_refund(case.request)
+        row = await handle.decided()
     for step in case.script:
         if row.status is Status.CLOSED:
             return

@@ -137,15 +137,21 @@ class SandboxServer(Server):
 
 
 class WorkerProcess(Server):
-    """A worker in a process of its own, so that it can be killed like one."""
+    """A worker in a process of its own, so that it can be killed like one.
 
-    def __init__(self, environment: Mapping[str, str], log: Path | None = None) -> None:
+    ``module`` is what the process runs, for a worker of another kind.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str], module: str = "worker", log: Path | None = None
+    ) -> None:
         super().__init__(log)
         self._environment = dict(environment)
+        self._module = module
 
     def start(self, **extra: str) -> None:
         """``extra`` are further environment variables."""
-        self.run([sys.executable, str(ROOT / "worker.py")], {**self._environment, **extra})
+        self.run([sys.executable, "-m", self._module], {**self._environment, **extra})
 
     async def ready(self) -> None:
         """Wait until it says in its log that it takes work. Raises :class:`Unreachable`."""

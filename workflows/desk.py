@@ -39,6 +39,7 @@ class CaseDesk:
         self.claimed: dict[str, str] = {}
         self.ending_claimed_by = ""
         self.ended_by: Action | None = None
+        self.deadline: datetime | None = None
         self.expiring = False
         self.waiting = False
         self.acting = False
@@ -54,7 +55,7 @@ class CaseDesk:
         """
         self.slots = slots
         self.waiting = True
-        deadline = min(slot.expires_at for slot in slots)
+        self.deadline = deadline = min(slot.expires_at for slot in slots)
         self.show("awaiting_approval", "approval", deadline, "expires")
         try:
             await workflow.wait_condition(
@@ -173,11 +174,17 @@ class CaseDesk:
     def _check_not_ended(self) -> None:
         if self.ended_by is not None:
             raise refuse(RefusalCode.ALREADY_DECIDED, f"already ended by {self.ended_by.value}")
-        if self.expiring:
-            raise refuse(RefusalCode.ALREADY_DECIDED, "the time to decide has run out")
         if self.ending_claimed_by:
+            at_it = ", ".join((*self.claimed.values(), self.ending_claimed_by))
+            raise refuse(RefusalCode.ALREADY_DECIDED, f"being decided this moment by {at_it}")
+        # the instant counts, not the timer: a message may be handled before it fires
+        if self.expiring or (self.deadline is not None and workflow.now() > self.deadline):
+            at_it = ", ".join(self.claimed.values())
             raise refuse(
-                RefusalCode.ALREADY_DECIDED, f"being ended this moment by {self.ending_claimed_by}"
+                RefusalCode.ALREADY_DECIDED,
+                f"the last decision in time is that of {at_it}"
+                if at_it
+                else "the time to decide has run out",
             )
         if self.slots and self._is_approved():
             raise refuse(RefusalCode.ALREADY_DECIDED, self._who_approved())

@@ -1,0 +1,315 @@
+"""Every command as a user types it, against a living machine: what it says, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from settings import ROOT
+from tests.entrances.machine import Answer, Dev, command
+
+Samples = dict[str, dict[str, Any]]
+
+NOBODY = "http://127.0.0.1:9"
+
+
+def ask(dev: Dev, request_id: str, **options: str) -> Answer:
+    """Ask for a refund of one month of an account that no sample uses."""
+    given = {
+        "customer": "cus_6584_VQMYT",
+        "charge": "ch_6584_VQMYT_01",
+        "amount": "1000",
+        "reason": "service_unavailable",
+        **options,
+    }
+    arguments = [part for name, value in given.items() for part in (f"--{name}", value)]
+    return dev.command("refund", "--request-id", request_id, "--json", *arguments)
+
+
+# -- asking ----------------------------------------------------------------------------
+
+
+def test_a_request_is_decided_and_the_same_request_is_the_same_case(dev: Dev) -> None:
+    first, again = ask(dev, "cli-1"), ask(dev, "cli-1")
+    assert (first.code, again.code) == (0, 0)
+    assert first.json["case_id"] == again.json["case_id"]
+    assert first.json["status"] == "awaiting_approval"
+    other = ask(dev, "cli-1", amount="1001")
+    assert other.code == 1
+    assert other.json["why"] == "request_reused"
+
+
+def test_a_request_file_says_the_same_as_options(dev: Dev) -> None:
+    file = dev.folder / "case.json"
+    fields = {
+        "request_id": "cli-file",
+        "customer": "cus_6584_VQMYT",
+        "charge": "ch_6584_VQMYT_02",
+        "reason": "unused_period",
+        "amount_minor": 500,
+        "requested_by": {"id": "shop", "role": "service"},
+    }
+    file.write_text(json.dumps(fields), encoding="utf-8")
+    asked = dev.command("refund", "--file", str(file), "--json")
+    assert asked.code == 0
+    assert (asked.json["amount_minor"], asked.json["reason"]) == (500, "unused_period")
+
+
+def test_a_refusal_by_a_rule_is_exit_code_1_and_says_why(dev: Dev) -> None:
+    refused = dev.command(
+        "refund", "--request-id", "cli-old", "--customer", "cus_9739_JLPQJ",
+        "--charge", "ch_9739_JLPQJ_20",
+    )  # fmt: skip
+    assert refused.code == 1
+    assert "more than 540 days old" in refused.out
+
+
+@pytest.mark.parametrize(
+    ("request_id", "options", "field", "allowed"),
+    [
+        ("bad-charge", {"charge": "ch_nowhere"}, "charge", "existing"),
+        ("bad-amount", {"amount": "5621"}, "amount_minor", "1 to 5620"),
+        ("bad-number", {"amount": "ten"}, "amount_minor", ""),
+        ("bad-text", {"text": "my card is 4242 4242 4242 4242"}, "text", "without"),
+    ],
+)
+def test_bad_input_names_the_field_and_what_is_allowed(
+    dev: Dev, request_id: str, options: dict[str, str], field: str, allowed: str
+) -> None:
+    # the third month is nobody's but this test's: its remainder is the whole charge
+    answer = ask(dev, request_id, **{"charge": "ch_6584_VQMYT_03", **options})
+    assert answer.code == 2, answer
+    assert answer.json["field"] == field
+    assert allowed in answer.json["allowed"]
+    assert "4242" not in answer.out + answer.err
+
+
+# -- reading ---------------------------------------------------------------------------
+
+
+def test_lists_can_be_narrowed_and_carry_whole_ids(dev: Dev) -> None:
+    waiting = dev.command("list", "--status", "awaiting_approval", "--json").json
+    assert {each["status"] for each in waiting} == {"awaiting_approval"}
+    assert dev.command("list", "--due", "2020-01-01T00:00:00+00:00", "--json").json == []
+    shown = dev.command("list")
+    assert all(each["case_id"] in shown.out for each in waiting)
+    assert dev.command("list", "--due", "tomorrow").code == 2
+
+
+def test_a_case_speaks_the_language_that_is_asked_for(dev: Dev, samples: Samples) -> None:
+    case_id = samples["sample-01-duplicate"]["case_id"]
+    spoken = {
+        language: dev.command("show", case_id, "--language", language).out.replace("\xa0", " ")
+        for language in ("es", "ko")
+    }
+    assert "Enviamos 25,35 US$ a su banco" in spoken["es"]
+    assert "은행으로 보냈습니다" in spoken["ko"]
+
+
+def test_a_case_speaks_its_own_language_unless_asked_and_any_zone(
+    dev: Dev, samples: Samples
+) -> None:
+    refused = dev.command("show", samples["sample-11-spanish-refused"]["case_id"])
+    assert "No podemos efectuar este reembolso" in refused.out
+    assert "domiciliación bancaria" in refused.out
+    waiting = samples["sample-04-waits"]["case_id"]
+    assert " EST" in dev.command("show", waiting, "--zone", "America/New_York").out
+    assert dev.command("show", waiting, "--zone", "Mars/Olympus").code == 2
+
+
+def test_the_beginning_of_an_id_is_enough_when_it_is_one(dev: Dev, samples: Samples) -> None:
+    case_id = samples["sample-04-waits"]["case_id"]
+    assert dev.command("show", case_id[:14], "--json").json["case_id"] == case_id
+    several = dev.command("show", "refund-", "--json")
+    assert several.code == 2
+    assert "more than one" in several.json["message"]
+    assert dev.command("show", "refund-nowhere").code == 2
+
+
+def test_a_decision_names_its_rule_and_what_ruled_the_others_out(
+    dev: Dev, samples: Samples
+) -> None:
+    case_id = samples["sample-01-duplicate"]["case_id"]
+    said = dev.command("why", case_id).out
+    assert "DUPLICATE_FOUND: a second charge of the same amount was found" in said
+    assert "not TOO_OLD: charge_age_days is" in said
+
+
+def test_a_timeline_tells_every_event_with_who_did_it(dev: Dev, samples: Samples) -> None:
+    case_id = samples["sample-08-declined"]["case_id"]
+    said = dev.command("timeline", case_id).out
+    assert "decline recorded" in said
+    assert "ana (lead)" in said
+    told = dev.command("timeline", case_id, "--json").json
+    assert [each["kind"] for each in told["events"]] == [
+        "opened", "decided", "decline_recorded", "closed",
+    ]  # fmt: skip
+
+
+# -- deciding --------------------------------------------------------------------------
+
+
+def test_a_yes_is_refused_to_who_may_not_and_kept_for_who_may(dev: Dev) -> None:
+    case_id = ask(dev, "cli-yes", charge="ch_6584_VQMYT_04", amount="2000").json["case_id"]
+    own = dev.command("approve", case_id, "--by", "cli", "--as", "agent", "--json")
+    assert (own.code, own.json["why"]) == (1, "self_approval")
+    stale = dev.command(
+        "approve", case_id, "--by", "bo", "--as", "agent", "--digest", "0" * 64, "--json"
+    )
+    assert (stale.code, stale.json["why"]) == (1, "stale")
+    assert dev.command("approve", case_id, "--by", "bo", "--as", "agent").code == 0
+    late = dev.command("approve", case_id, "--by", "ana", "--as", "lead")
+    assert late.code == 1
+    assert "approved by bo" in late.err
+    refused = dev.command("timeline", case_id, "--json").json["refused_attempts"]
+    assert [each["code"] for each in refused] == [
+        "self_approval", "stale", "already_decided",
+    ]  # fmt: skip
+
+
+def test_a_request_can_be_withdrawn_while_nothing_is_ordered(dev: Dev) -> None:
+    case_id = ask(dev, "cli-back", charge="ch_6584_VQMYT_05").json["case_id"]
+    assert dev.command("withdraw", case_id, "--by", "cli", "--as", "service").code == 0
+    shown = dev.command("show", case_id)
+    assert "withdrawn" in shown.out
+
+
+def test_an_unknown_case_is_refused(dev: Dev) -> None:
+    answer = dev.command("approve", "refund-nowhere", "--by", "ana", "--as", "lead", "--json")
+    assert (answer.code, answer.json["why"]) == (1, "unknown_case")
+
+
+# -- time ------------------------------------------------------------------------------
+
+
+def test_letting_days_pass_settles_a_refund_on_the_day_the_bank_has_it(
+    dev: Dev, samples: Samples
+) -> None:
+    case = samples["sample-12-korean"]
+    moved = dev.command("advance", case["case_id"], "4bd")
+    assert moved.code == 0
+    assert "settling" in moved.out
+    assert "refunded" in moved.out
+    events = dev.command("timeline", case["case_id"], "--json").json["events"]
+    days = {each["kind"]: each["occurred_at"][:10] for each in events}
+    assert days["accepted"] < days["confirmed"] < case["expected_from"]
+    again = dev.command("advance", case["case_id"], "1d")
+    assert again.code == 1
+    assert "has ended" in again.err
+
+
+def test_without_a_span_a_case_is_taken_to_what_it_waits_for(dev: Dev, samples: Samples) -> None:
+    case = samples["sample-05-courtesy"]
+    moved = dev.command("advance", case["case_id"], "--json").json
+    assert moved[0]["after"] == "expired"
+    assert moved[0]["to"][:16] == case["due_at"][:16]
+
+
+def test_all_running_cases_can_be_moved_at_once(dev: Dev) -> None:
+    running = {
+        each["case_id"] for each in dev.command("list", "--json").json if each["status"] != "closed"
+    }
+    moved = dev.command("advance", "--all", "5h", "--json").json
+    assert {each["case_id"] for each in moved} == running
+
+
+def test_a_span_that_is_none_is_wrong_use(dev: Dev) -> None:
+    assert "--all" in dev.command("advance").err
+    answer = dev.command("advance", "--all", "soon")
+    assert answer.code == 2
+    assert "3bd" in answer.err
+
+
+def test_the_time_of_a_real_provider_is_nobodys_to_move(dev: Dev) -> None:
+    answer = dev.command("advance", "--all", "1d", REDRESS_STRIPE_BASE_URL="https://api.stripe.com")
+    assert answer.code == 2
+    assert "REDRESS_STRIPE_BASE_URL" in answer.err
+
+
+def test_a_sandbox_that_is_away_is_not_reachable(dev: Dev) -> None:
+    assert dev.command("advance", "--all", "1d", REDRESS_STRIPE_BASE_URL=NOBODY).code == 3
+
+
+# -- policies and proofs ---------------------------------------------------------------
+
+
+def test_the_shipped_policies_are_sound(dev: Dev) -> None:
+    checked = dev.command("policy", "check", "--json")
+    assert checked.code == 0
+    assert "refund" in {each["policy"] for each in checked.json["policies"]}
+
+
+def test_a_broken_policy_is_said_with_file_line_and_column(dev: Dev, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    broken = tmp_path / "policies" / "refund" / "v1.yaml"
+    text = broken.read_text(encoding="utf-8")
+    broken.write_text(text.replace("{linked: true}", "{linkt: true}", 1), encoding="utf-8")
+    line = text.splitlines().index(next(x for x in text.splitlines() if "{linked: true}" in x)) + 1
+    checked = dev.command("policy", "check", str(tmp_path / "policies"))
+    assert checked.code == 1
+    assert f"refund/v1.yaml:{line}:" in checked.err
+    assert "linkt" in checked.err
+    found = dev.command("policy", "check", str(tmp_path / "policies"), "--json")
+    assert found.json["ok"] is False
+    assert dev.command("policy", "check", str(tmp_path / "nowhere")).code == 2
+
+
+def test_the_books_verify_from_a_head_that_was_kept(dev: Dev) -> None:
+    verified = dev.command("audit", "verify")
+    assert verified.code == 0, verified
+    assert "the books verify" in verified.out
+    head = next(x for x in verified.out.splitlines() if x.startswith("head ")).split()[1]
+    assert dev.command("audit", "verify", "--head", head, "--json").code == 0
+    seq, _, digest = head.partition(":")
+    forged = dev.command("audit", "verify", "--head", f"{seq}:{digest[::-1]}")
+    assert forged.code == 1
+    assert dev.command("audit", "verify", "--head", "yesterday").code == 2
+
+
+def test_the_books_are_exported_with_totals_once(dev: Dev, tmp_path: Path) -> None:
+    exported = dev.command("audit", "export", str(tmp_path / "out"), "--json")
+    assert exported.code == 0, exported
+    manifest: Any = exported.json
+    assert manifest
+    assert (tmp_path / "out" / "cases.csv").exists()
+    assert dev.command("audit", "export", str(tmp_path / "out")).code == 2
+
+
+# -- nothing there ---------------------------------------------------------------------
+
+
+def test_a_server_that_is_away_is_not_reachable(dev: Dev) -> None:
+    answer = dev.command(
+        "approve", "refund-x", "--by", "a", "--as", "lead", TEMPORAL_ADDRESS="127.0.0.1:9"
+    )
+    assert answer.code == 3
+    assert "TEMPORAL_ADDRESS" in answer.err
+
+
+def test_missing_keys_are_wrong_use_and_missing_books_are_not_reachable(
+    dev: Dev, tmp_path: Path
+) -> None:
+    books = f"sqlite+aiosqlite:///{tmp_path}/books.db"
+    assert command(tmp_path, "list", REDRESS_DATABASE_URL=books).code == 3
+    assert command(tmp_path, "migrate", REDRESS_DATABASE_URL=books).code == 0
+    answer = ask_with_nothing(tmp_path, books)
+    assert answer.code == 2
+    assert "REDRESS_MASTER_KEY" in answer.err
+
+
+def ask_with_nothing(folder: Path, books: str) -> Answer:
+    return command(
+        folder, "refund", "--request-id", "r", "--customer", "cus_a", "--charge", "ch_a",
+        REDRESS_DATABASE_URL=books,
+    )  # fmt: skip
+
+
+def test_a_live_key_is_refused_by_name(tmp_path: Path) -> None:
+    answer = command(tmp_path, "list", REDRESS_STRIPE_API_KEY="sk_live_1")
+    assert answer.code == 2
+    assert "REDRESS_ALLOW_LIVE_KEY" in answer.err
+    assert "sk_live_1" not in answer.err
