@@ -11,6 +11,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 LOCKED := requirements/base.txt requirements/dev.txt
 ARGS ?=
+LOG ?= ../shared/data/approval_log.csv.gz
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -34,8 +35,8 @@ run: $(READY) ## Start everything on this machine, with sample accounts; Ctrl-C 
 	@exec $(PY) starter.py dev $(ARGS)
 
 .PHONY: log
-log: $(READY) ## Drive a log of real approvals through the engine, in skipped time
-	@exec $(PY) -m simulation.expense_log $(ARGS)
+log: $(READY) ## Drive a log of real approvals (LOG=FILE) through the engine, in skipped time
+	@exec $(PY) -m simulation.expense_log $(LOG) --out var/log --run --report docs/approval-log.md $(ARGS)
 
 ##@ Work on it
 

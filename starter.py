@@ -570,8 +570,8 @@ def simulate(
 ) -> None:
     """Drive a file of cases through a system of its own, in skipped time.
 
-    Needs the development packages, and no running system. Exit code 1 when a case ends
-    otherwise than its `expect` says, or when an invariant breaks.
+    Exit code 1: a case ended otherwise than it says, or an invariant broke.
+    Needs the development packages, and no running system.
     """
     from simulation import run as runs  # it brings a whole system along
 

@@ -39,8 +39,8 @@ class Authority(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     case_id: str
-    decision_hash: str
-    approval_digest: str
+    decision_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    approval_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     charge: str
     amount: Money
 

@@ -92,8 +92,7 @@ async def agreement(
     async with client.books.reading() as reading:
         ledger = await ledger_sums(reading)
     stats = await provider.ask("stats")
-    # a request refused by the engine itself (not at the door) started a workflow as well
-    started = sum(1 for r in results if r.invalid_field not in _AT_THE_DOOR)
+    started = sum(1 for r in results if r.started)
     return Agreement(
         ledger=_minor(ledger),
         provider=_minor(provider_sums(stats)),
@@ -102,14 +101,6 @@ async def agreement(
         started=started,
         started_by_server=await _started(client, started),
     )
-
-
-_AT_THE_DOOR = frozenset(
-    {
-        "amount_minor", "request_id", "customer", "currency", "reason", "requested_by",
-        "language", "jurisdiction", "text", "policy", "attributes",
-    }
-)  # fmt: skip
 
 
 def _minor(sums: Mapping[str, Money]) -> dict[str, int]:
@@ -184,7 +175,7 @@ async def invariants(
         return Check(id=id, how=how, seen=f"{len(found)} findings", faults=tuple(found[:5]))
 
     return [
-        await _within_captured(provider, captured_of(scenarios), entries),
+        await within_captured(provider, captured_of(scenarios), entries),
         Check(
             id="I2",
             how="effects in the provider's journal by case = posts in the ledger by case, one each",
@@ -242,7 +233,7 @@ def captured_of(scenarios: Iterable[Scenario]) -> dict[str, Money]:
     }
 
 
-async def _within_captured(
+async def within_captured(
     provider: driving.Provider, captured: Mapping[str, Money], effects: Sequence[Mapping[str, Any]]
 ) -> Check:
     """I1, twice: added up here from the journal, and as the provider judges itself."""

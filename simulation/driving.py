@@ -32,8 +32,10 @@ ACTIONS = {
     Does.WITHDRAW: Action.WITHDRAW,
 }
 
-FRUITLESS = 600
-"""Waits without any effect after which a case counts as stuck: half a minute."""
+LONGEST_WAIT = 0.5
+
+FRUITLESS = 200
+"""Waits without any effect after which a case counts as stuck: a minute and a half."""
 
 
 class Stuck(Exception):
@@ -42,13 +44,15 @@ class Stuck(Exception):
 
 @dataclass
 class CaseRun:
-    """One case under way. ``refused`` are the codes of refused attempts, in order; ``unsent``
+    """One case under way. ``started`` tells whether it has a workflow, which a request refused
+    at the door has not; ``refused`` are the codes of refused attempts, in order; ``unsent``
     counts messages that had no case to go to."""
 
     scenario: Scenario
     instants: list[datetime]
     handle: CaseHandle | None = None
     row: CaseRow | None = None
+    started: bool = False
     invalid_field: str = ""
     refused: list[str] = field(default_factory=list)
     unsent: int = 0
@@ -92,6 +96,11 @@ class CaseRun:
         scripted = self.instants[self._next] if self._next < len(self.instants) else None
         due = self.due_at
         return due is not None and (scripted is None or due <= scripted)
+
+    def is_alone(self, waiting: int) -> bool:
+        """Whether nobody will say anything more, here or in the ``waiting`` cases of its chain."""
+        scripted = self._next < len(self.instants)
+        return waiting == 1 and not scripted and self.due_at is not None
 
     def fields(self) -> dict[str, Any]:
         """The request as :meth:`client.Client.open_refund` takes it."""
@@ -155,9 +164,12 @@ class Provider:
         given = [{**each, "charges": list(each["charges"].values())} for each in customers.values()]
         await self.ask("seed", {"customers": given})
 
-    async def move_to(self, customer: str, instant: datetime) -> None:
+    async def move_to(self, customer: str, instant: datetime) -> int | None:
+        """Move a customer's clock; answers when the next thing falls due (epoch), if any will."""
         body = {"customer": customer, "to": instant.isoformat(), "or_later": True}
-        await self.ask("clock", body)
+        answer = await self.ask("clock", body)
+        due: int | None = answer["next_due"]
+        return due
 
     async def act(self, act: ProviderAct, run: CaseRun) -> bool:
         """Do what the script says; False when there is no refund to do it to."""
@@ -199,6 +211,9 @@ class Driver:
                 return runs
             at, number = min(waiting)
             run = runs[number]
+            if run.is_alone(len(waiting)) and await self._run_out(run, at):
+                fruitless = 0
+                continue
             before = (run.row, run.is_begun)
             moved = await self._live(run, at)
             if moved or before != (run.row, run.is_begun):
@@ -207,7 +222,20 @@ class Driver:
             fruitless += 1
             if fruitless > FRUITLESS:
                 raise Stuck(f"{run.scenario.id} does nothing at its deadline {at:%Y-%m-%d %H:%M}")
-            await asyncio.sleep(NATURALLY)
+            await asyncio.sleep(min(NATURALLY * fruitless, LONGEST_WAIT))
+
+    async def _run_out(self, run: CaseRun, at: datetime) -> bool:
+        """Let a case go its own way to its end, if nothing can happen to it any more.
+
+        One skip instead of one a deadline. False when something falls due at the provider
+        after ``at``: then each look must find the provider at its own day.
+        """
+        assert run.handle is not None
+        if await self._provider.move_to(run.scenario.customer_id, at) is not None:
+            return False
+        await self._clock.run_out(run.handle.workflow)
+        run.row = await run.handle.row()
+        return True
 
     async def _live(self, run: CaseRun, at: datetime) -> bool:
         """Let one case live until ``at`` and do what is due there; whether a line was done."""
@@ -250,6 +278,7 @@ class Driver:
             if run.scenario.charge.amount_minor:
                 await self._provider.move_to(run.scenario.customer_id, at)
             handle = await self._client.open_refund(run.fields(), start_delay=ahead)
+            run.started = True
             await self._clock.advance_to(handle.workflow, at)
             run.row = await self._begun(handle)
         except InvalidRequest as invalid:

@@ -34,6 +34,7 @@ class Difference(BaseModel):
 class Result(BaseModel):
     """One line of ``results.jsonl``. Amounts in minor units, instants in UTC (case time).
 
+    ``started`` tells whether it had a workflow: a request refused at the door has none.
     ``refused`` are the codes of refused attempts in order, ``unsent`` the messages that had
     no case to go to. ``late_seconds`` is the most that a timer or a message came after its
     instant; ``early`` whether any came before it (I7). ``error`` is set when the case could
@@ -45,6 +46,7 @@ class Result(BaseModel):
     id: str
     case_id: str = ""
     run_id: str = ""
+    started: bool = False
     history_length: int = 0
     outcome: str = ""
     rule: str = ""
@@ -87,6 +89,7 @@ async def result_of(run: CaseRun, reading: Reading) -> Result:
     """Everything the books and the server say of one case, against its expectation."""
     found: dict[str, Any] = {
         "id": run.scenario.id,
+        "started": run.started,
         "invalid_field": run.invalid_field,
         "refused": tuple(run.refused),
         "unsent": run.unsent,

@@ -218,7 +218,7 @@ def after(start: datetime, offset: str, zone: str) -> datetime:
     days are Monday to Friday, as banks' clearing counts them, with no holidays."""
     number, unit = int(re.sub(r"\D", "", offset)), offset.lstrip("+0123456789")
     if unit in ("m", "h"):
-        return start + timedelta(**{_UNITS[unit]: number})
+        return start.astimezone(UTC) + timedelta(**{_UNITS[unit]: number})
     local = start.astimezone(ZoneInfo(zone))
     if unit in ("d", "w"):
         return (local + timedelta(**{_UNITS[unit]: number})).astimezone(UTC)
@@ -361,9 +361,15 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def _faults(where: str, error: ValidationError) -> Iterator[str]:
-    for each in error.errors(include_input=False, include_url=False):
+    found = error.errors(include_input=False, include_url=False)
+    inner = {each["loc"][:depth] for each in found for depth in range(len(each["loc"]))}
+    for each in found:
+        if each["type"] == "too_short" and each["loc"] in inner:
+            continue  # it is short only of the part whose own mistake is told
         field = ".".join(str(part) for part in each["loc"] if part not in ("datetime", "str"))
         said = each["msg"].removeprefix("Value error, ")
+        if each["type"] == "extra_forbidden":
+            said = "there is no such field; docs/scenarios.md has those there are"
         yield f"{where}: {field or 'case'}: {said}"
 
 
