@@ -101,7 +101,7 @@ def run(work: Coroutine[Any, Any, int]) -> None:
         code = fail(WRONG_USE, "policy", str(error))
     except RedressError as error:
         code = fail(REFUSED, "error", str(error))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         code = 130
     # temporalio may abort at interpreter exit with calls pending, which spoils the code
     sys.stdout.flush()

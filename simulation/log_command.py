@@ -54,6 +54,8 @@ def expense_log(
             log, out, policies, limit, seed, shift_weeks, expectations, run, report,
             concurrency, workers, commit,
         )  # fmt: skip
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        code = 130
     except Unreachable as error:
         code = _fail(error, 3)
     except RedressError as error:

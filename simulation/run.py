@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -125,6 +126,7 @@ async def run_cases(
     moved = [shifted(scenario, weeks) for scenario in scenarios]
     started_at = datetime.now(UTC)
     commit = await asyncio.to_thread(commit_of, ROOT)  # the tree may change while it runs
+    _heed_termination()
     async with running_system(
         out, policies=policies or ROOT / "policies", workers=workers, seed=seed
     ) as system:
@@ -164,6 +166,13 @@ async def run_cases(
     )
     (out / "summary.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return report, results
+
+
+def _heed_termination() -> None:
+    """SIGTERM ends a run as Ctrl-C does: with all the processes that it started."""
+    running = asyncio.current_task()
+    assert running is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
 
 
 def commit_of(tree: Path) -> str:
