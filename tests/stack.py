@@ -7,11 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,65 +22,25 @@ from temporalio.worker import Worker
 from activities.provider import Provider
 from client import Client
 from decisions.library import Library
-from domain.errors import Unreachable
 from ledger.books import Books
 from ledger.keys import Keyring
 from ledger.migrate import migrate
 from settings import ROOT, Settings
-from simulation.clock import SERVER_FLAGS
+from simulation.processes import free_port
+from simulation.servers import TemporalServer, WorkerProcess, environment_of, signing_keys
 from tests.sandbox_process import SandboxProcess
 from worker import build_worker
-from workflows.connection import SEARCH_ATTRIBUTES
 from workflows.converter import sealing_converter
+
+__all__ = [
+    "API_KEY", "MASTER_KEY", "SIGNING_KEY", "WEBHOOK_SECRET", "Stack", "TemporalServer",
+    "WorkerProcess", "environment_of", "free_port", "running_stack", "settings_for",
+]  # fmt: skip
 
 API_KEY = "sk_test_redress"
 WEBHOOK_SECRET = "whsec_redress"
 MASTER_KEY = base64.b64encode(bytes(range(32))).decode()
 SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class TemporalServer:
-    """A development server on a file (or in memory), as a process of ours."""
-
-    def __init__(self, database: Path | None = None) -> None:
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
-        self._database = database
-        self._process: subprocess.Popen[bytes] | None = None
-
-    async def start(self) -> None:
-        command = [
-            str(Path(sys.executable).parent / "temporal"), "server", "start-dev", "--headless",
-            "--ip", "127.0.0.1", "--port", str(self.port), "--log-level", "error",
-            *SERVER_FLAGS,
-        ]  # fmt: skip
-        for attribute in SEARCH_ATTRIBUTES:
-            command += ["--search-attribute", f"{attribute.name}=Keyword"]
-        if self._database is not None:
-            command += ["--db-filename", str(self._database)]
-            command += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=1"]
-        self._process = await asyncio.to_thread(
-            subprocess.Popen, command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        for _ in range(200):
-            try:
-                await TemporalClient.connect(self.address)
-                return
-            except RuntimeError:
-                await asyncio.sleep(0.1)
-        raise Unreachable(f"the Temporal server did not come up at {self.address}")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(20)
-            self._process = None
 
 
 @dataclass
@@ -130,33 +85,19 @@ class Stack:
 
 
 def settings_for(folder: Path, database_url: str, sandbox_url: str, **overrides: Any) -> Settings:
-    public = base64.b64encode(SIGNING_KEY.public_key().public_bytes_raw()).decode()
     values: dict[str, Any] = {
         "database_url": database_url,
         "stripe_api_key": API_KEY,
         "stripe_base_url": sandbox_url,
         "stripe_webhook_secret": WEBHOOK_SECRET,
         "master_key": MASTER_KEY,
-        "actor_signing_key": base64.b64encode(SIGNING_KEY.private_bytes_raw()).decode(),
-        "actor_verify_key": public,
+        **signing_keys(SIGNING_KEY),
         "policies": ROOT / "policies",
         "notices_file": folder / "notices.jsonl",
         "attempt_seconds": 5,
         **overrides,
     }
     return Settings(**values)
-
-
-def environment_of(settings: Settings, temporal_address: str) -> dict[str, str]:
-    """What a process of ours must be told to join this stack."""
-    environment = dict(os.environ)
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        text = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
-        environment[f"REDRESS_{name.upper()}"] = text
-    environment["TEMPORAL_ADDRESS"] = temporal_address
-    environment["PYTHONPATH"] = str(ROOT)
-    return environment
 
 
 @asynccontextmanager
@@ -197,39 +138,3 @@ async def running_stack(
             temporal_address=temporal_address,
             environment=environment_of(settings, temporal_address),
         )
-
-
-class WorkerProcess:
-    """A worker in a process of its own, so that it can be killed like one."""
-
-    def __init__(self, environment: Mapping[str, str], module: str = "worker") -> None:
-        self._environment = dict(environment)
-        self._module = module
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, **extra: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", self._module],
-            env={**self._environment, **extra},
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
-
-    def kill9(self) -> int:
-        """SIGKILL; answers the pid that is gone."""
-        assert self.process is not None
-        pid = self.process.pid
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
-        return pid
-
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(30)
