@@ -254,7 +254,6 @@ async def test_a_decision_whose_policy_is_not_kept_is_found(sqlite_books: Books)
 
 
 async def test_a_case_without_any_event_is_found(sqlite_books: Books) -> None:
-    method = REFUND.method
 
     async def hold_alone(tx: BookTransaction) -> None:
         await tx.post(postings.hold("refund-a", "hold", usd(1), AT))
