@@ -51,7 +51,6 @@ def built(model: Any, values: dict[str, Any], fields: set[str]) -> Any:
     return made
 
 
-_TRACE_FIELDS = set(TraceLine.model_fields)
 _FIRED_FIELDS = set(FiredRule.model_fields)
 
 
@@ -85,17 +84,7 @@ class Side:
                 if self.unit and value is not None:
                     text = f"{text} ({code} {UNITS[self.unit]} ago)"
                 texts[self.dimension] = text
-            found = built(
-                TraceLine,
-                {
-                    "table": table,
-                    "rule": rule,
-                    "input": self.input,
-                    "seen": text,
-                    "allowed": self.allowed,
-                },
-                _TRACE_FIELDS,
-            )
+            found = TraceLine(table, rule, self.input, text, self.allowed)
             if len(self.cache) < MOST_CACHED and not self.unit:
                 self.cache[code] = found
         return found

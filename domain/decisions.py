@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 
-class TraceLine(BaseModel):
+class TraceLine(NamedTuple):
     """Why a rule before the one that fired did not: the one input that ruled it out.
 
-    ``seen`` is the value met and ``allowed`` the condition, both in words.
+    ``seen`` is the value met and ``allowed`` the condition, both in words. A tuple, since a
+    decision makes dozens of them.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     table: str
     rule: str
