@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -34,6 +36,13 @@ def problem(status: int, kind: str, detail: str, *, retryable: bool) -> JSONResp
     )  # fmt: skip
 
 
+def _tell_if_dead(carrying: asyncio.Task[None]) -> None:
+    """Without its postman the app would take events in and tell nobody: say so, and end."""
+    if not carrying.cancelled() and carrying.exception() is not None:
+        log.error("webhooks_stopped", exc_info=carrying.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def create(settings: Settings | None = None) -> FastAPI:
     """The app; its connections live as long as it does."""
     known = settings or load()
@@ -47,6 +56,7 @@ def create(settings: Settings | None = None) -> FastAPI:
             app.state.inbox = Inbox(books)
             app.state.postman = Postman(app.state.inbox, temporal)
             carrying = asyncio.create_task(app.state.postman.run())
+            carrying.add_done_callback(_tell_if_dead)
             yield
             carrying.cancel()
 

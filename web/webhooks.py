@@ -100,10 +100,16 @@ class Postman:
         while True:
             self._woken.clear()
             try:
-                for row in await self._inbox.waiting():
-                    await self.carry(row.event_id, row.event_type, row.object_ids[0])
-            except (RPCError, SQLAlchemyError, OSError) as error:
+                waiting = await self._inbox.waiting()
+            except (SQLAlchemyError, OSError) as error:
                 log.warning("webhooks_wait", error=type(error).__name__)
+                waiting = []
+            for row in waiting:
+                try:
+                    await self.carry(row.event_id, row.event_type, row.object_ids[0])
+                except (RPCError, SQLAlchemyError, OSError) as error:
+                    # it stays in the inbox; those behind it are not held up
+                    log.warning("webhook_waits", event=row.event_id, error=type(error).__name__)
             try:
                 await asyncio.wait_for(self._woken.wait(), self._idle_seconds)
             except TimeoutError:

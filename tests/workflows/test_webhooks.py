@@ -1,0 +1,264 @@
+"""Webhooks come once, twice, late, out of order, forged or never; the case ends the same."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import stripe
+from sqlalchemy import select
+
+from domain.cases import Outcome, Status
+from ledger import tables as t
+from tests.stack import WEBHOOK_SECRET
+from tests.workflows.world import Case, WebProcess, World
+
+REFERENCE = "74000000000000000000005"
+SILENT = {"refund_behaviour": "silent"}
+
+
+@pytest.fixture(scope="module")
+async def web(world: World) -> AsyncIterator[WebProcess]:
+    async with WebProcess(world) as web:
+        yield web
+
+
+async def test_a_webhook_settles_a_case_at_once(world: World, web: WebProcess) -> None:
+    case = await world.open_settling(SILENT)
+    await world.at_bank(case, reference=REFERENCE)
+    assert (await world.result(case)).outcome is Outcome.REFUNDED
+    assert await world.signals(case) == 1
+    assert (await world.steps(case))[-3:] == ["look#1", "confirm", "close"]
+
+
+async def test_a_webhook_that_a_refund_failed_reverses_it_at_once(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_settling(SILENT)
+    await world.at_bank(case, status="failed", failure_reason="expired_or_canceled_card")
+    assert (await world.result(case)).outcome is Outcome.FAILED_AT_BANK
+
+
+async def test_a_webhook_that_comes_twice_is_told_once(world: World, web: WebProcess) -> None:
+    case = await world.open_settling(SILENT)
+    await plan(world, mode="duplicated", type="refund.updated")
+    await world.at_bank(case, reference=REFERENCE)
+    assert (await world.result(case)).outcome is Outcome.REFUNDED
+    await delivered(world)
+    sent = await attempts(world, case)
+    assert [row["mode"] for row in sent] == ["duplicated", "duplicated"]
+    assert await inbox_states(world, case) == ["told"]
+    assert (await world.steps(case)).count("look#2") == 0
+
+
+async def test_a_webhook_that_is_late_finds_the_case_ended_and_changes_nothing(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_settling(SILENT)
+    looks, _ = await world.looks(case)
+    await plan(world, mode="dropped", type="refund.updated")
+    await world.at_bank(case, reference=REFERENCE)
+    await world.advance_past(case, looks[0])
+    assert (await world.result(case)).outcome is Outcome.REFUNDED
+    before = await world.account(case)
+    await resend(world, case)
+    assert await inbox_states(world, case) == ["case_ended"]
+    assert await world.account(case) == before
+
+
+async def test_a_lost_webhook_delays_a_case_and_loses_nothing(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_settling(SILENT)
+    looks, _ = await world.looks(case)
+    await plan(world, mode="dropped", type="refund.updated")
+    await world.at_bank(case, reference=REFERENCE)
+    await world.calm(case)
+    assert (await world.row(case)).status is Status.SETTLING
+    await world.advance_past(case, looks[0])
+    assert (await world.result(case)).outcome is Outcome.REFUNDED
+    assert await world.signals(case) == 0
+
+
+@pytest.mark.parametrize("mode", ["forged", "stale"])
+async def test_a_webhook_that_is_not_the_providers_of_now_is_refused_and_not_kept(
+    world: World, web: WebProcess, mode: str
+) -> None:
+    case = await world.open_settling(SILENT)
+    await plan(world, mode=mode, type="refund.updated")
+    await world.at_bank(case, reference=REFERENCE)
+    await delivered(world)
+    assert [row["status"] for row in await attempts(world, case)] == [400]
+    assert await inbox_states(world, case) == []
+    assert await world.signals(case) == 0
+    assert (await world.row(case)).status is Status.SETTLING
+
+
+async def test_a_webhook_from_the_future_is_refused(world: World, web: WebProcess) -> None:
+    case = await world.open_settling(SILENT)
+    body = event_of(case, "evt_future")
+    for ahead, status in ((3_600, 400), (0, 200)):
+        assert await post(world, web, body, at=int(time.time()) + ahead) == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"\x00\xff", b'{"object": "v2.core.event"}', b'{"object": "event"}'],
+    ids=["empty", "cut", "list", "bytes", "thin", "bare"],
+)
+async def test_a_signed_body_that_is_no_event_is_refused_and_not_kept(
+    world: World, web: WebProcess, body: bytes
+) -> None:
+    await delivered(world)
+    before = await world.counts()
+    assert await post(world, web, body, at=int(time.time())) == 400
+    assert (await world.counts())["inbox"] == before["inbox"]
+
+
+async def test_a_webhook_before_our_own_answer_is_in_the_books_waits_for_it(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open(SILENT, start_delay=timedelta(seconds=1))
+    await world.fault(case, kind="slow_after", ms=2_500, count=1)
+    await world.until(case, Status.SENDING)
+    async with asyncio.timeout(20):
+        while not await world.stack.effects(case.id):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    (effect,) = await world.stack.effects(case.id)
+    await world.stack.control(f"refunds/{effect['response']['id']}", {"reference": REFERENCE})
+    await delivered(world)
+    assert (await world.row(case)).status is Status.SENDING, "the answer is still on its way"
+    assert await inbox_states(world, case) == ["received"]
+    assert (await world.result(case)).outcome is Outcome.REFUNDED
+    assert await inbox_states(world, case) == ["told"]
+    assert await world.effects(case) == 1
+
+
+async def test_an_event_that_tells_nothing_new_is_not_signalled(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_settling({"refund_behaviour": "pending"})
+    await world.at_bank(case, status="succeeded")  # a step on the way, nothing to conclude
+    await delivered(world)
+    types = {row["type"] for row in await attempts(world, case, type="")}
+    assert {"refund.created", "charge.refunded", "refund.updated"} <= types
+    assert await world.signals(case) == 0
+    await world.at_bank(case, reference=REFERENCE)
+    assert (await world.result(case)).outcome is Outcome.REFUNDED
+    assert await world.signals(case) == 1
+
+
+async def test_an_event_of_an_unknown_type_or_case_is_kept_and_tells_nobody(
+    world: World, web: WebProcess
+) -> None:
+    at = int(time.time())
+    nobody = event_of(None, "evt_nobody")
+    strange = event_of(None, "evt_strange", type="moon.risen")
+    assert await post(world, web, nobody, at=at) == 200
+    assert await post(world, web, strange, at=at) == 200
+    async with asyncio.timeout(10):
+        while await state_of(world, "evt_nobody") == "received":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert await state_of(world, "evt_nobody") == "no_case"
+    assert await state_of(world, "evt_strange") == "nothing_new"
+
+
+async def test_events_written_down_before_a_restart_are_carried_after_it(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_settling(SILENT)
+    await plan(world, mode="dropped", type="refund.updated")
+    await world.at_bank(case, reference=REFERENCE)
+    await web.stop()
+    async with world.stack.books.transaction() as tx:
+        now = (await world.row(case)).opened_at
+        await tx.take_inbox(
+            event_id="evt_before_restart", event_type="refund.updated", object_ids=[case.id], at=now
+        )
+    await web.start()
+    assert (await world.result(case)).outcome is Outcome.REFUNDED
+    assert await state_of(world, "evt_before_restart") == "told"
+
+
+# -- the sandbox's deliveries, and our own -------------------------------------------------
+
+
+async def plan(world: World, **wanted: Any) -> None:
+    await delivered(world)
+    await world.stack.control("webhooks/plan", wanted)
+
+
+async def delivered(world: World) -> None:
+    left = await world.stack.control("webhooks/flush", {"timeout_seconds": 20, "hurry": True})
+    assert left["pending"] == 0
+
+
+async def attempts(
+    world: World, case: Case, *, type: str = "refund.updated"
+) -> list[dict[str, Any]]:
+    """Deliveries of the events about this case's refund."""
+    query = f"?type={type}" if type else ""
+    rows = (await world.stack.control(f"webhooks/log{query}"))["attempts"]
+    about = {event["id"] for event in await provider_events(world, case)}
+    return [row for row in rows if row["event"] in about]
+
+
+async def provider_events(world: World, case: Case) -> list[dict[str, Any]]:
+    answer = await world.stack.http.get(
+        f"{world.stack.sandbox_url}/v1/events?limit=100",
+        headers={"Authorization": "Bearer sk_test_by_hand"},
+    )
+    ids = {case.charge, await world.refund_id(case)}
+    return [e for e in answer.json()["data"] if e["data"]["object"]["id"] in ids]
+
+
+async def resend(world: World, case: Case) -> None:
+    (event,) = [e for e in await provider_events(world, case) if e["type"] == "refund.updated"]
+    await world.stack.control("webhooks/resend", {"event": event["id"]})
+    await delivered(world)
+    async with asyncio.timeout(10):
+        while "received" in await inbox_states(world, case):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def inbox_states(world: World, case: Case) -> list[str]:
+    """What became of the conclusive events about this case."""
+    i = t.inbox.c
+    async with world.stack.books.reading() as reading:
+        rows = await reading.execute(
+            select(i.state).where(i.object_ids.contains(case.id), i.event_type == "refund.updated")
+        )
+    return [row.state for row in rows]
+
+
+async def state_of(world: World, event_id: str) -> str:
+    async with world.stack.books.reading() as reading:
+        rows = await reading.execute(select(t.inbox.c.state).where(t.inbox.c.event_id == event_id))
+    return str(rows[0].state)
+
+
+def event_of(case: Case | None, event_id: str, type: str = "refund.updated") -> bytes:
+    refund = {
+        "id": "re_1",
+        "status": "failed",
+        "metadata": {"case_id": case.id if case else "refund-unknown"},
+    }
+    event = {"id": event_id, "object": "event", "type": type, "data": {"object": refund}}
+    return json.dumps(event).encode()
+
+
+async def post(world: World, web: WebProcess, body: bytes, *, at: int) -> int:
+    """Deliver a body signed with the right secret at an instant of our choice."""
+    text = body.decode("latin-1")
+    signature = stripe.WebhookSignature._compute_signature(f"{at}.{text}", WEBHOOK_SECRET)
+    answer = await world.stack.http.post(
+        f"{web.url}/webhooks/stripe",
+        content=body,
+        headers={"stripe-signature": f"t={at},v1={signature}"},
+    )
+    return answer.status_code
