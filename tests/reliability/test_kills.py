@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
+import pytest
+
+from domain.approvals import Action
 from domain.cases import Outcome, Status
 from tests.reliability.killing import Death, KillPoint, Lane, faults_of, running_lanes
 from tests.workflows.builders import LEAD, MEDIUM
 from tests.workflows.world import Case, World
 
 LANES = 3
+ENDS = {Action.DECLINE: Outcome.DECLINED, Action.WITHDRAW: Outcome.WITHDRAWN}
 ACTIVITIES = ("decide_refund", "record_verdict", "send_refund", "look_at_refund")
 MOMENTS = ("begin", "in_transaction", "committed", "end")
 BOUNDARIES = (
@@ -55,6 +59,27 @@ async def test_a_worker_killed_at_any_boundary_of_an_effect_changes_nothing(
     async with running_lanes(killing_world, LANES) as lanes:
         reference = await lanes.run_unkilled(one_approval_settled_by_webhook)
         deaths = await lanes.run_all(one_approval_settled_by_webhook, BOUNDARIES)
+    await judge(killing_world, reference, deaths)
+
+
+@pytest.mark.parametrize("action", [Action.DECLINE, Action.WITHDRAW])
+async def test_a_worker_killed_while_a_no_is_recorded_leaves_one_no(
+    killing_world: World, action: Action
+) -> None:
+    async def ended_by_a_person(lane: Lane) -> Case:
+        case = await lane.open(amount_minor=MEDIUM)
+        await lane.world.until(case, Status.AWAITING_APPROVAL)
+        await lane.calm(case)
+        answer = await case.handle.judge(action, LEAD)
+        assert answer.recorded
+        assert (await lane.world.result(case)).outcome is ENDS[action]
+        return case
+
+    points = [KillPoint(f"record_verdict:{moment}") for moment in MOMENTS]
+    async with running_lanes(killing_world, LANES) as lanes:
+        reference = await lanes.run_unkilled(ended_by_a_person)
+        deaths = await lanes.run_all(ended_by_a_person, points)
+    assert reference.effects == 0
     await judge(killing_world, reference, deaths)
 
 
