@@ -67,7 +67,7 @@ async def _tick(sandbox: Sandbox) -> None:
         await asyncio.sleep(TICK_SECONDS)
         try:
             sandbox.tick()
-        except Exception:
+        except Exception:  # a fault of one tick is told, and must not stop all clocks for good
             traceback.print_exc(file=sys.stderr)
 
 
