@@ -5,6 +5,7 @@ What may go wrong between two lines, and what holds then:
 * dies before the order: the hold stands; the next attempt looks, finds nothing, orders;
 * dies after the order, or the answer is lost: the next attempt looks and finds the refund by
   its metadata, whatever became of the idempotency key (which guards the first 24 hours);
+* the workflow is reset, or started again from the books: its first attempt looks as any other;
 * dies after the post is committed: the next attempt reads the books and answers from them.
 """
 
@@ -79,11 +80,11 @@ class Payments(PaymentActivities):
     async def _send(
         self, order: SendInput, case: CaseRow, made: RefundDecision, settlement: Settlement
     ) -> SendResult:
+        """Look, then judge, then order: no attempt knows whether it is the first."""
         is_credit = made.method is RefundMethod.ACCOUNT_CREDIT
-        may_be_there = order.look_first or activity.info().attempt > 1
-        found = await self._find(case, is_credit=is_credit) if may_be_there else None
+        charge = await self._provider.charge(case.charge)
+        found = await self._find(case, charge, is_credit=is_credit)
         if found is None:
-            charge = await self._provider.charge(case.charge)
             why_not = await self._why_not_now(case, charge)
             if why_not is None:
                 try:
@@ -94,10 +95,10 @@ class Payments(PaymentActivities):
                 return await self._refused_by_provider(case, order, why_not or "refused")
         return await self._accepted(case, order, made, settlement, found)
 
-    async def _find(self, case: CaseRow, *, is_credit: bool) -> str | None:
+    async def _find(self, case: CaseRow, charge: ChargeFacts, *, is_credit: bool) -> str | None:
         if is_credit:
             return await self._provider.find_credit(case.customer, case.case_id)
-        refund = await self._provider.find_refund(case.charge, case.case_id)
+        refund = charge.refund_of(case.case_id)
         return refund.id if refund else None
 
     async def _order(self, case: CaseRow, made: RefundDecision, *, is_credit: bool) -> str:

@@ -190,12 +190,12 @@ class Provider:
     async def charge(self, charge_id: str) -> ChargeFacts:
         """A charge with its customer, refunds and chargeback. Raises :class:`NoSuchObject`.
 
-        Refunds are asked for when the charge says it has some (dead ones take nothing).
+        Every refund is among them, dead ones too: what a case has ordered is known by them.
         """
         charge = await self._ask(
-            self._client.v1.charges.retrieve_async(charge_id, {"expand": ["customer"]})
+            self._client.v1.charges.retrieve_async(charge_id, {"expand": ["customer", "refunds"]})
         )
-        refunds = await self.refunds_of(charge_id) if charge.amount_refunded else ()
+        refunds = await self._refunds_of(charge)
         words: list[str] = []
         refundable = True
         if charge.disputed:
@@ -223,16 +223,16 @@ class Provider:
             descriptor=charge.calculated_statement_descriptor or "",
         )
 
-    async def refunds_of(self, charge_id: str) -> tuple[ProviderRefund, ...]:
-        """All refunds of a charge, whoever made them."""
-        page = await self._ask(
-            self._client.v1.refunds.list_async({"charge": charge_id, "limit": 100})
-        )
+    async def _refunds_of(self, charge: stripe.Charge) -> tuple[ProviderRefund, ...]:
+        """All refunds of a charge, whoever made them; the charge brings the newest ten along."""
+        page = charge.refunds
+        if page is None:
+            raise ProviderUnavailable("the charge came without its refunds")
         refunds = [_refund(refund) for refund in page.data]
         while page.has_more:
             page = await self._ask(
                 self._client.v1.refunds.list_async(
-                    {"charge": charge_id, "limit": 100, "starting_after": page.data[-1].id}
+                    {"charge": charge.id, "limit": 100, "starting_after": page.data[-1].id}
                 )
             )
             refunds += [_refund(refund) for refund in page.data]
@@ -253,13 +253,6 @@ class Provider:
 
     async def refund(self, refund_id: str) -> ProviderRefund:
         return _refund(await self._ask(self._client.v1.refunds.retrieve_async(refund_id)))
-
-    async def find_refund(self, charge_id: str, case_id: str) -> ProviderRefund | None:
-        """The refund that this case made, if the provider has it."""
-        for refund in await self.refunds_of(charge_id):
-            if refund.case_id == case_id:
-                return refund
-        return None
 
     async def order_refund(
         self, *, charge_id: str, amount: Money, case_id: str, step: str, reason: str

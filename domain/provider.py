@@ -84,3 +84,7 @@ class ChargeFacts(_Fact):
     chargeback: Chargeback
     refunds: tuple[ProviderRefund, ...]
     descriptor: str
+
+    def refund_of(self, case_id: str) -> ProviderRefund | None:
+        """The refund that this case ordered, whatever became of it."""
+        return next((refund for refund in self.refunds if refund.case_id == case_id), None)

@@ -141,14 +141,13 @@ class RecordVerdictInput(BaseModel):
 
 
 class SendInput(BaseModel):
-    """``look_first`` when an earlier execution may have reached the provider."""
+    """The order as it was approved (``digest``); ``now`` is the case's instant (UTC)."""
 
     model_config = ConfigDict(frozen=True)
 
     case_id: str
     digest: str
     now: datetime
-    look_first: bool = False
 
 
 class SendStatus(StrEnum):

@@ -37,7 +37,7 @@ ALARM_AFTER = timedelta(minutes=15)
 
 KEY_IS_SAFE_FOR = timedelta(hours=22)
 """The provider may forget an idempotency key after 24 h; no execution of ``send`` lives
-longer than this, and each one after the first looks before it asks again."""
+longer than this, and each attempt looks before it orders."""
 
 
 def _attempt(case: RefundCaseInput) -> timedelta:
@@ -68,8 +68,7 @@ async def record_verdict(case: RefundCaseInput, given: RecordVerdictInput) -> An
 async def send(case: RefundCaseInput, digest: str) -> SendResult:
     """Order the money until the provider's answer is known, for as long as that takes.
 
-    The first execution ends after :data:`ALARM_AFTER` so that finance hears of it; the
-    next ones look for the refund before they ask for it.
+    The first execution ends after :data:`ALARM_AFTER` so that finance hears of it.
     """
     order = SendInput(case_id=case.case_id, digest=digest, now=workflow.now())
     patience, sent_at = ALARM_AFTER, workflow.now()
@@ -87,7 +86,7 @@ async def send(case: RefundCaseInput, digest: str) -> SendResult:
             if not isinstance(error.cause, TemporalTimeoutError) and _is_final(error):
                 raise
             await alarm_unknown(case, sent_at)
-            order = order.model_copy(update={"look_first": True, "now": workflow.now()})
+            order = order.model_copy(update={"now": workflow.now()})
             patience = KEY_IS_SAFE_FOR
 
 

@@ -8,6 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from domain.cases import Outcome, Status
 from tests.reliability.killing import KillPoint, Lane, running_lanes
@@ -49,6 +52,22 @@ async def test_an_attempt_hours_after_a_lost_answer_finds_the_first_refund(
     assert death.effects == 1
     orders = await orders_of(killing_world, death.case)
     assert len(orders) == 1, "it looked, found the refund, and did not ask again"
+
+
+@pytest.mark.parametrize("is_credit", [False, True], ids=["refund", "credit"])
+async def test_a_workflow_reset_after_a_lost_answer_and_a_forgotten_key_moves_no_money_again(
+    world: World, is_credit: bool
+) -> None:
+    """Part of a charge, so that the remainder would allow a second order."""
+    case = await world.open(start_delay=timedelta(seconds=1), consents_to_credit=is_credit)
+    await world.fault(case, kind="slow_after", ms=6_000, count=1)
+    await wait_for_effect(world, case)
+    await world.stack.control("clock", {"customer": case.customer, "by_seconds": 25 * 3600})
+    await reset_to_its_first_decision(world, case)
+    await world.until(case, Status.CLOSED if is_credit else Status.SETTLING)
+    await asyncio.sleep(4)  # the first execution's answer comes in the end, and changes nothing
+    assert await world.effects(case) == 1
+    assert len(await orders_of(world, case)) == 1, "its first attempt looked before it ordered"
 
 
 FAULTS: dict[str, dict[str, Any]] = {
@@ -121,6 +140,28 @@ async def orders_of(world: World, case: Case) -> list[dict[str, Any]]:
     found = await world.stack.control(f"journal?method=POST&key={case.id}:send")
     orders: list[dict[str, Any]] = found["entries"]
     return orders
+
+
+async def wait_for_effect(world: World, case: Case) -> None:
+    async with asyncio.timeout(30):
+        while not await world.effects(case):
+            await asyncio.sleep(0.02)
+
+
+async def reset_to_its_first_decision(world: World, case: Case) -> None:
+    """The workflow begins again after its first activity, with every attempt counted anew."""
+    history = await case.handle.workflow.fetch_history()
+    completed = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+    tasks = [event.event_id for event in history.events if event.event_type == completed]
+    await world.stack.temporal.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=world.stack.temporal.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=case.id),
+            reason="a test of what a first attempt does",
+            workflow_task_finish_event_id=tasks[-1],
+            request_id=f"reset-{case.id}",
+        )
+    )
 
 
 async def wait_for_orders(world: World, case: Case, count: int) -> None:
