@@ -236,6 +236,10 @@ async def _one(driver: Driver, system: System, group: Sequence[Scenario]) -> lis
         async with system.client.books.reading() as reading:
             return [await result_of(run, reading) for run in runs]
     except Exception as error:  # the run goes on: it is reported with the case, and exits 1
+        running = asyncio.current_task()
+        if running is not None and running.cancelling():
+            # a call to Temporal that is cancelled may end in an error of its own instead
+            raise asyncio.CancelledError from error
         said = f"{type(error).__name__}: {error}"
         return [failed(scenario, said) for scenario in group]
 

@@ -144,7 +144,7 @@ async def orders_of(world: World, case: Case) -> list[dict[str, Any]]:
 
 async def wait_for_effect(world: World, case: Case) -> None:
     async with asyncio.timeout(30):
-        while not await world.effects(case):
+        while not await world.effects(case):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
