@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     attempt_seconds: int = Field(default=30, ge=1, le=600)
     worker_cache: int = Field(default=200, ge=0)
     worker_slots: int = Field(default=50, ge=1)
+    workflow_sandbox: bool = False
     build_id: str = ""
 
     @model_validator(mode="after")

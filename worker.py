@@ -20,7 +20,12 @@ import structlog
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import Worker, WorkerDeploymentConfig
+from temporalio.worker import (
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+    WorkflowRunner,
+)
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.decisions import Decisions
@@ -43,7 +48,11 @@ PASSED_THROUGH = ("pydantic", "pydantic_core", "annotated_types", "typing_extens
 ``cryptography`` along, whose native module must never be loaded twice."""
 
 
-def workflow_runner() -> SandboxedWorkflowRunner:
+def workflow_runner(*, sandboxed: bool) -> WorkflowRunner:
+    """What runs workflow code: Temporal's sandbox, which catches what would not replay, or
+    nothing in between (docs/decisions/0020)."""
+    if not sandboxed:
+        return UnsandboxedWorkflowRunner()
     return SandboxedWorkflowRunner(
         restrictions=SandboxRestrictions.default.with_passthrough_modules(
             *PASSED_THROUGH, "cryptography", "activities", "workflows.desk", "workflows.steps"
@@ -76,7 +85,7 @@ def build_worker(
             records.expire_case,
             records.alarm_unknown,
         ],
-        workflow_runner=workflow_runner(),
+        workflow_runner=workflow_runner(sandboxed=settings.workflow_sandbox),
         workflow_failure_exception_types=[ApplicationError],
         max_cached_workflows=settings.worker_cache,
         max_concurrent_activities=settings.worker_slots,

@@ -198,7 +198,7 @@ def compose() -> None:
         Books=MortalBooks,
         Provider=MortalProvider,
         connect=connect,
-        workflow_runner=lambda: MortalRunner(_runner()),
+        workflow_runner=lambda *, sandboxed: MortalRunner(_runner(sandboxed=sandboxed)),
         build_worker=partial(_build_worker, task_queue=os.environ["KILL_QUEUE"]),
     )
 

@@ -58,7 +58,7 @@ async def test_a_released_history_replays_on_todays_code(file: Path) -> None:
     replayer = Replayer(
         workflows=[RefundCase],
         data_converter=sealing_converter(FixedKeys()),
-        workflow_runner=workflow_runner(),
+        workflow_runner=workflow_runner(sandboxed=True),
         workflow_failure_exception_types=[ApplicationError],
     )
     await replayer.replay_workflow(history_of(file))

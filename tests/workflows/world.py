@@ -276,7 +276,7 @@ async def empty_world(
     temporal_address: str, database_url: str = "", **overrides: Any
 ) -> AsyncIterator[World]:
     """A world without a worker."""
-    settings = {"policies": POLICIES, **overrides}
+    settings = {"policies": POLICIES, "workflow_sandbox": True, **overrides}
     async with running_stack(temporal_address, database_url, **settings) as stack:
         yield World(stack, new_queue())
 
