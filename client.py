@@ -366,9 +366,9 @@ class Client:
             await self._record_invalid(fields, invalid)
             raise
         case_id = case_id_for(CaseKind.REFUND, request.request_id)
-        await self._register(case_id, request)
+        is_new = await self._register(case_id, request)
         handle = CaseHandle(self, case_id)
-        row = await handle.row()
+        row = None if is_new else await handle.row()
         if row is not None and row.outcome is not None:
             return handle  # Temporal may have forgotten it; the books have not
         if request.text:
@@ -411,7 +411,8 @@ class Client:
         except ValidationError as error:
             raise invalid_from(error) from None
 
-    async def _register(self, case_id: str, request: RefundRequest) -> None:
+    async def _register(self, case_id: str, request: RefundRequest) -> bool:
+        """Whether the request is new. Raises :class:`Refused` when its id stands for another."""
         # The text goes into the hash by a keyed digest, so that the row tells nothing of it.
         body = request.model_copy(
             update={"text": self.keyring.lookup_hash(request.text) if request.text else ""}
@@ -436,6 +437,7 @@ class Client:
                 request.requested_by, refused.code, refused.message, request.request_id, case_id
             )
             raise refused
+        return registered.is_new
 
     async def _record_invalid(self, fields: Mapping[str, Any], invalid: InvalidRequest) -> None:
         try:

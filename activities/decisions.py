@@ -57,7 +57,7 @@ from domain.refunds import (
 from ledger import postings
 from ledger.books import Books
 from ledger.projection import CaseRow
-from ledger.reading import Reading
+from ledger.reading import Counted, Reading
 from ledger.records import ApprovalRow, RefusedAttempt, ReservationScope
 from ledger.writing import BookTransaction
 
@@ -125,13 +125,18 @@ class Decisions(DecisionActivities):
         async with self._books.transaction() as tx:
             await tx.lock_charge(charge.id)
             is_concession = request.reason in CONCESSION_REASONS
-            if is_concession:
+            pers = {counter.per for counter in pack.counters.values()}
+            if is_concession or pers - {"agent"}:
                 await tx.lock_concessions(request.customer, request.currency)
+            if "agent" in pers:
+                person = request.requested_by.id
+                await tx.lock_budget(person, request.currency, asked.now.date())
             remainder = await remainder_of(tx.reading, charge)
             amount = _asked_amount(request, charge, remainder)
             await check_authority(tx.reading, request, amount)
             facts = await _facts_of(tx.reading, asked, charge, twins, amount, remainder)
-            decision = _decision(pack, {**facts, **attributes}, asked.now)
+            counted = await counter_facts(tx.reading, pack, request, asked.now)
+            decision = _decision(pack, {**facts, **counted, **attributes}, asked.now)
             made = _refund_decision(asked, pack, decision)
             await self._write(tx, asked, pack, decision, made, is_concession=is_concession)
         return made
@@ -178,13 +183,13 @@ class Decisions(DecisionActivities):
             outcome=plain({"made": made, "settlement": settlement}),
             at=asked.now,
         )
-        case = await existing_case(tx.reading, asked.case_id)
+        case = await existing_case(tx, asked.case_id)
         body = {
             **made.model_dump(mode="json"),
             "reason_key": decision.outputs.get("reason") or "",
         }
         await tx.append_event(case_event(case, "decide", EventKind.DECIDED, asked.now, body))
-        case = await existing_case(tx.reading, asked.case_id)
+        case = await existing_case(tx, asked.case_id)
         if made.verdict is RefundVerdict.REFUSE:
             await close(tx, case, Outcome.REFUSED, asked.now)
             return
@@ -245,13 +250,13 @@ class Decisions(DecisionActivities):
     async def record_verdict(self, given: RecordVerdictInput) -> Answer:
         step = given.action.value + (f":{given.slot.id}" if given.slot else "")
         async with self._books.transaction() as tx:
-            case = await existing_case(tx.reading, given.case_id)
+            case = await existing_case(tx, given.case_id)
             before = await _verdict_before(tx.reading, given, step)
             if before is not None and before.actor == given.signed.actor:
                 return Answer(recorded=True)  # an earlier attempt committed it
             person = given.signed.actor
             await tx.lock_charge(case.charge)
-            case = await existing_case(tx.reading, given.case_id)
+            case = await existing_case(tx, given.case_id)
             refusal = await self._why_not(tx, case, given)
             if refusal is not None:
                 code, message = refusal
@@ -419,6 +424,40 @@ async def _facts_of(
         "linked": request.authorised_by is not None,
         "consents_to_credit": request.consents_to_credit,
     }
+
+
+async def counter_facts(
+    reading: Reading, pack: Pack, request: RefundRequest, now: datetime
+) -> dict[str, Any]:
+    """The pack's counters by name, over windows that end at ``now`` (UTC).
+
+    A pack that names one as a fact of docs/facts.md is answered by its counter. Raises
+    :class:`InvalidRequest` (field ``policy``) when it counts per something that a refund does
+    not have.
+    """
+    found: dict[str, Any] = {}
+    for name, counter in pack.counters.items():
+        if counter.per not in ("customer", "agent"):
+            raise InvalidRequest(
+                "policy",
+                f"{pack.name} v{pack.version} counts {name} per {counter.per}: a refund has none",
+                "a policy that counts per customer or per agent",
+            )
+        asked = Counted(
+            of=counter.of,
+            since=counter.since(now, pack.zone),
+            until=now,
+            where=counter.where,
+            per=counter.per,
+            customer=request.customer,
+            key=request.requested_by.id,
+        )
+        found[name] = (
+            await reading.sum_of_cases(asked, request.currency)
+            if counter.is_sum
+            else await reading.count_events(asked)
+        )
+    return found
 
 
 def _hours_to_twin(charge: ChargeFacts, twins: tuple[datetime, ...]) -> int | None:

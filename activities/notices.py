@@ -88,6 +88,5 @@ class NoticeSender:
                     await tx.mark_failed(notice.id, now, now + wait)
             raise
         async with self._books.transaction() as tx:
-            for notice in due:
-                await tx.mark_sent(notice.id, now)
+            await tx.mark_sent([notice.id for notice in due], now)
         return len(due)

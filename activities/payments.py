@@ -131,9 +131,10 @@ class Payments(PaymentActivities):
         if stored is None:
             raise LookupError(f"{case.case_id} was never decided")
         made = RefundDecision.model_validate(stored.outcome["made"], strict=False)
+        recorded = await reading.approvals(case.case_id) if made.slots else []
         approvals = {
             row.slot
-            for row in await reading.approvals(case.case_id)
+            for row in recorded
             if row.verdict is Verdict.APPROVE and row.digest == made.digest
         }
         missing = {slot.id for slot in made.slots} - approvals
@@ -198,7 +199,7 @@ class Payments(PaymentActivities):
                 await tx.settle_reservations(case.case_id, HOLD)
                 await notify(tx, case, "case.accepted", order.now, body)
                 if is_credit:
-                    case = await existing_case(tx.reading, case.case_id)
+                    case = await existing_case(tx, case.case_id)
                     await close(tx, case, Outcome.CREDITED, order.now)
         return SendResult(
             status=SendStatus.ACCEPTED,
@@ -211,7 +212,7 @@ class Payments(PaymentActivities):
     async def _refused_by_provider(self, case: CaseRow, order: SendInput, code: str) -> SendResult:
         async with self._books.transaction() as tx:
             await tx.lock_charge(case.charge)
-            case = await existing_case(tx.reading, case.case_id)
+            case = await existing_case(tx, case.case_id)
             if case.outcome is None:
                 await void_and_close(
                     tx,
@@ -236,8 +237,6 @@ class Payments(PaymentActivities):
             case = await existing_case(reading, look.case_id)
             if case.outcome is not None:
                 return LookResult(outcome=case.outcome)
-            if await reading.event(case.case_id, step) is not None:
-                return LookResult()
             accepted = await reading.event(case.case_id, "accept")
         if accepted is None:
             raise LookupError(f"{case.case_id} was never accepted by the provider")
@@ -249,7 +248,7 @@ class Payments(PaymentActivities):
         ]
         async with self._books.transaction() as tx:
             await tx.lock_charge(case.charge)
-            case = await existing_case(tx.reading, look.case_id)
+            case = await existing_case(tx, look.case_id)
             body = {
                 "ordinal": look.ordinal,
                 "provider_status": refund.status,
@@ -258,7 +257,7 @@ class Payments(PaymentActivities):
             looked = case_event(case, step, EventKind.LOOKED, look.now, body)
             if case.outcome is not None or not await tx.append_event(looked):
                 return LookResult(outcome=case.outcome)
-            case = await existing_case(tx.reading, look.case_id)
+            case = await existing_case(tx, look.case_id)
             return LookResult(outcome=await self._conclude(tx, case, look, refund, later))
 
     async def _conclude(

@@ -52,8 +52,8 @@ def case_event(
     )
 
 
-async def existing_case(reading: Reading, case_id: str) -> CaseRow:
-    case = await reading.case(case_id)
+async def existing_case(books: Reading | BookTransaction, case_id: str) -> CaseRow:
+    case = await books.case(case_id)
     if case is None:
         raise LookupError(f"{case_id} is not in the books")
     return case
@@ -139,9 +139,9 @@ class Records(RecordActivities):
     @activity.defn(name=EXPIRE_CASE)
     async def expire_case(self, expired: ExpireInput) -> None:
         async with self._books.transaction() as tx:
-            case = await existing_case(tx.reading, expired.case_id)
+            case = await existing_case(tx, expired.case_id)
             await tx.lock_charge(case.charge)
-            case = await existing_case(tx.reading, expired.case_id)
+            case = await existing_case(tx, expired.case_id)
             if case.outcome is None:
                 await void_and_close(
                     tx, case, Outcome.EXPIRED, expired.now, reason_key="approval_expired"
@@ -150,7 +150,7 @@ class Records(RecordActivities):
     @activity.defn(name=ALARM_UNKNOWN)
     async def alarm_unknown(self, expired: ExpireInput) -> None:
         async with self._books.transaction() as tx:
-            case = await existing_case(tx.reading, expired.case_id)
+            case = await existing_case(tx, expired.case_id)
             body = {"since": expired.now}
             unknown = case_event(case, "unknown", EventKind.OUTCOME_UNKNOWN, expired.now, body)
             if await tx.append_event(unknown):

@@ -136,10 +136,14 @@ class Keyring:
         row = await self._living(customer)
         if row is None:
             row = await self._make(customer)
-        key = self._unwrap(row.wrapped, row.id, customer)
-        self._current.put(customer, row.id)
-        self._keys.put(row.id, key)
-        return row.id, key
+        return self._known(customer, row.id, row.wrapped)
+
+    def _known(self, customer: str, key_id: str, wrapped: str) -> tuple[str, bytes]:
+        """The customer's living key, unwrapped and remembered for a while."""
+        key = self._unwrap(wrapped, key_id, customer)
+        self._current.put(customer, key_id)
+        self._keys.put(key_id, key)
+        return key_id, key
 
     async def key_by_id(self, key_id: str) -> bytes | None:
         """The key, or None when it was destroyed. Raises ``LookupError`` when never made."""
@@ -163,11 +167,25 @@ class Keyring:
         """The key of the customer whose request opened the case; None when none did."""
         customer = self._case_customers.get(case_id)
         if customer is None:
+            k, r = t.customer_keys.c, t.requests.c
             async with self._books.reading() as reading:
-                customer = await reading.customer_of_case(case_id)
-            if customer is None:
+                rows = await reading.execute(
+                    select(r.customer, k.id, k.wrapped)
+                    .select_from(
+                        t.requests.outerjoin(
+                            t.customer_keys, (k.customer == r.customer) & k.wrapped.is_not(None)
+                        )
+                    )
+                    .where(r.case_id == case_id)
+                    .order_by(k.generation.desc())
+                    .limit(1)
+                )
+            if not rows:
                 return None
+            customer = str(rows[0].customer)
             self._case_customers.put(case_id, customer)
+            if rows[0].id is not None:
+                return self._known(customer, rows[0].id, rows[0].wrapped)
         return await self.data_key(customer)
 
     def engine_key(self) -> tuple[str, bytes]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.approvals import Verdict
 from domain.canonical import instant
-from domain.cases import CaseEvent, CaseKind, Outcome, Status
+from domain.cases import CaseEvent, CaseKind, EventKind, Outcome, Status
 from domain.money import Money, total
 from ledger import tables as t
 from ledger.chain import Head
@@ -50,14 +52,84 @@ from ledger.rows import (
 NOT_GIVEN = (Outcome.FAILED_AT_BANK.value, Outcome.REJECTED_BY_PROVIDER.value)
 """Ends of a refund case after which the customer has nothing."""
 
+
+def events_with_links() -> Select[Any]:
+    e, link = t.case_events, t.chain_links
+    joined = (link.c.entry_table == e.name) & (link.c.entry_id == e.c.id)
+    return select(
+        e,
+        func.coalesce(link.c.seq, 0).label("seq"),
+        func.coalesce(link.c.hash, "").label("hash"),
+    ).outerjoin_from(e, link, joined)
+
+
 # the questions of every transaction, built once: building costs more than asking
 _CASE = select(t.cases).where(t.cases.c.case_id == bindparam("id"))
 _CASE_FOR_UPDATE = _CASE.with_for_update()
 _HAS_EVENT = select(t.case_events.c.id).where(
     t.case_events.c.case_id == bindparam("case_id"), t.case_events.c.step == bindparam("step")
 )
+_EVENT = events_with_links().where(
+    t.case_events.c.case_id == bindparam("case_id"), t.case_events.c.step == bindparam("step")
+)
+_DECISION = select(t.decisions).where(
+    t.decisions.c.case_id == bindparam("case_id"), t.decisions.c.step == bindparam("step")
+)
+_APPROVALS = (
+    select(t.approvals)
+    .where(t.approvals.c.case_id == bindparam("case_id"))
+    .order_by(t.approvals.c.at, t.approvals.c.slot)
+)
+_RESERVED = (
+    select(t.reservations)
+    .where(
+        t.reservations.c.scope == bindparam("scope"),
+        t.reservations.c.key == bindparam("key"),
+        t.reservations.c.currency == bindparam("currency"),
+        t.reservations.c.state != ReservationState.RELEASED.value,
+    )
+    .order_by(t.reservations.c.case_id, t.reservations.c.step, t.reservations.c.scope)
+)
+_ENDED_ON_CHARGE = (
+    select(t.cases)
+    .where(t.cases.c.charge == bindparam("charge"), t.cases.c.status == Status.CLOSED.value)
+    .order_by(t.cases.c.closed_at, t.cases.c.case_id)
+)
+_REFUNDED = select(t.cases.c.amount_minor, t.cases.c.currency).where(
+    t.cases.c.customer == bindparam("customer"),
+    t.cases.c.kind == CaseKind.REFUND.value,
+    t.cases.c.opened_at >= bindparam("since"),
+    t.cases.c.provider_id != "",
+    t.cases.c.outcome.is_(None) | t.cases.c.outcome.not_in(NOT_GIVEN),
+)
+_CONCEDED = select(t.reservations.c.amount_minor, t.reservations.c.currency).where(
+    t.reservations.c.scope == ReservationScope.CONCESSIONS.value,
+    t.reservations.c.key == bindparam("customer"),
+    t.reservations.c.at >= bindparam("since"),
+    t.reservations.c.state != ReservationState.RELEASED.value,
+)
+_REQUEST = select(t.requests).where(t.requests.c.request_id == bindparam("request_id"))
 _HEAD = select(t.chain_head.c.seq, t.chain_head.c.hash).where(t.chain_head.c.id == 1)
 _HEAD_FOR_UPDATE = _HEAD.with_for_update()
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Which events a counter asks for: those of kind ``of`` from ``since`` to ``until``, both
+    included (UTC), whose case shows one of the words for every field of ``where``.
+
+    ``per`` says whose cases: ``customer``'s own, those of them about the ``subscription`` or
+    ``account`` named ``key``, or those that the ``agent`` named ``key`` opened. ``where`` names
+    columns of ``cases``; its outcome ``open`` is a case that has not ended.
+    """
+
+    of: EventKind
+    since: datetime
+    until: datetime
+    where: tuple[tuple[str, tuple[str, ...]], ...]
+    per: str
+    customer: str
+    key: str
 
 
 class Reading:
@@ -137,40 +209,65 @@ class Reading:
 
     async def ended_on_charge(self, charge: str) -> list[CaseRow]:
         """Ended cases on a charge, oldest end first."""
-        c = t.cases.c
-        statement = (
-            select(t.cases)
-            .where(c.charge == charge, c.status == Status.CLOSED.value)
-            .order_by(c.closed_at, c.case_id)
-        )
-        return [case_of(row) for row in await self._all(statement)]
+        rows = await self._all(_ENDED_ON_CHARGE, {"charge": charge})
+        return [case_of(row) for row in rows]
 
     async def customer_history(self, customer: str, since: datetime) -> CustomerHistory:
         """What the customer was given at or after ``since``; see :class:`CustomerHistory`."""
-        c, r = t.cases.c, t.reservations.c
-        refunds = await self._all(
-            select(c.amount_minor, c.currency).where(
-                c.customer == customer,
-                c.kind == CaseKind.REFUND.value,
-                c.opened_at >= instant(since),
-                c.provider_id != "",
-                c.outcome.is_(None) | c.outcome.not_in(NOT_GIVEN),
-            )
-        )
-        concessions = await self._all(
-            select(r.amount_minor, r.currency).where(
-                r.scope == ReservationScope.CONCESSIONS.value,
-                r.key == customer,
-                r.at >= instant(since),
-                r.state != ReservationState.RELEASED.value,
-            )
-        )
+        asked = {"customer": customer, "since": instant(since)}
+        refunds = await self._all(_REFUNDED, asked)
+        concessions = await self._all(_CONCEDED, asked)
         return CustomerHistory(
             refunds=len(refunds),
             refunded=sums_of(refunds),
             concessions=len(concessions),
             conceded=sums_of(concessions),
         )
+
+    async def count_events(self, asked: Counted) -> int:
+        """How many events fit; see :class:`Counted`."""
+        return len(await self._counted(asked))
+
+    async def sum_of_cases(self, asked: Counted, currency: str) -> Money:
+        """The amounts in ``currency`` of the cases of the events that fit, each event once;
+        a case that has no amount yet adds nothing."""
+        rows = await self._counted(asked)
+        return total(
+            (
+                money_of(row)
+                for row in rows
+                if row["currency"] == currency and row["amount_minor"] is not None
+            ),
+            currency,
+        )
+
+    async def _counted(self, asked: Counted) -> list[Mapping[str, Any]]:
+        e, c, first = t.case_events.c, t.cases.c, t.case_events.alias("first_events")
+        owner = first.c.actor_id if asked.per == "agent" else c.customer
+        filters = [
+            e.kind == asked.of.value,
+            e.occurred_at >= instant(asked.since),
+            e.occurred_at <= instant(asked.until),
+            owner == (asked.key if asked.per == "agent" else asked.customer),
+        ]
+        for field, words in asked.where:
+            fits: ColumnElement[bool] = t.cases.c[field].in_(words)
+            if field == "outcome" and Status.OPEN.value in words:
+                fits = fits | c.outcome.is_(None)
+            filters.append(fits)
+        opening = (first.c.case_id == e.case_id) & (first.c.kind == EventKind.OPENED.value)
+        statement = (
+            select(c.amount_minor, c.currency, first.c.body)
+            .select_from(t.case_events)
+            .join(t.cases, c.case_id == e.case_id)
+            .join(first, opening)
+            .where(*filters)
+        )
+        rows = await self._all(statement)
+        if asked.per in ("customer", "agent"):
+            return list(rows)
+        # a thing is named in the body of the event that opened its case, which is no column
+        return [row for row in rows if json.loads(row["body"]).get(asked.per) == asked.key]
 
     # --- the record ----------------------------------------------------------------------
 
@@ -181,8 +278,7 @@ class Reading:
         return [event_of(row) for row in await self._all(statement)]
 
     async def event(self, case_id: str, step: str) -> CaseEvent | None:
-        e = t.case_events.c
-        row = await self._first(events_with_links().where(e.case_id == case_id, e.step == step))
+        row = await self._first(_EVENT, {"case_id": case_id, "step": step})
         return None if row is None else event_of(row)
 
     async def has_event(self, case_id: str, step: str) -> bool:
@@ -190,9 +286,7 @@ class Reading:
         return found.first() is not None
 
     async def decision(self, case_id: str, step: str = "decide") -> StoredDecision | None:
-        d = t.decisions.c
-        statement = select(t.decisions).where(d.case_id == case_id, d.step == step)
-        row = await self._first(statement)
+        row = await self._first(_DECISION, {"case_id": case_id, "step": step})
         return None if row is None else decision_of(row)
 
     async def policy_content(self, hash: str) -> str | None:
@@ -202,9 +296,8 @@ class Reading:
 
     async def approvals(self, case_id: str) -> list[ApprovalRow]:
         """Verdicts on a case, by instant."""
-        a = t.approvals.c
-        statement = select(t.approvals).where(a.case_id == case_id).order_by(a.at, a.slot)
-        return [approval_of(row) for row in await self._all(statement)]
+        rows = await self._all(_APPROVALS, {"case_id": case_id})
+        return [approval_of(row) for row in rows]
 
     async def approved_on(
         self, actor_id: str, currency: str, kind: CaseKind, start: datetime, end: datetime
@@ -244,21 +337,13 @@ class Reading:
         self, scope: ReservationScope, key: str, currency: str
     ) -> list[Reservation]:
         """What is held or posted on one account, by case and step."""
-        r = t.reservations.c
-        return await self._reservations(
-            r.scope == scope.value,
-            r.key == key,
-            r.currency == currency,
-            r.state != ReservationState.RELEASED.value,
-        )
+        asked = {"scope": scope.value, "key": key, "currency": currency}
+        return [reservation_of(row) for row in await self._all(_RESERVED, asked)]
 
     async def reservations_of_case(self, case_id: str) -> list[Reservation]:
-        """All of a case's reservations, released ones included."""
-        return await self._reservations(t.reservations.c.case_id == case_id)
-
-    async def _reservations(self, *filters: ColumnElement[bool]) -> list[Reservation]:
+        """All of a case's reservations, released ones included, by step."""
         r = t.reservations.c
-        statement = select(t.reservations).where(*filters).order_by(r.case_id, r.step, r.scope)
+        statement = select(t.reservations).where(r.case_id == case_id).order_by(r.step, r.scope)
         return [reservation_of(row) for row in await self._all(statement)]
 
     async def ledger_transactions(
@@ -310,15 +395,8 @@ class Reading:
     # --- doors ---------------------------------------------------------------------------
 
     async def request(self, request_id: str) -> RegisteredRequest | None:
-        r = t.requests.c
-        row = await self._first(select(t.requests).where(r.request_id == request_id))
+        row = await self._first(_REQUEST, {"request_id": request_id})
         return None if row is None else RegisteredRequest(**row)
-
-    async def customer_of_case(self, case_id: str) -> str | None:
-        """Whose case it is, by the request that opened it: known before the case is."""
-        r = t.requests.c
-        row = await self._first(select(r.customer).where(r.case_id == case_id))
-        return None if row is None else str(row["customer"])
 
     async def inbox(self, state: str = "received", *, limit: int = 100) -> list[InboxRow]:
         """Provider events in one state, oldest first."""
@@ -381,11 +459,16 @@ class Reading:
         counted = await self._connection.execute(select(func.count()).select_from(table))
         return int(counted.scalar_one())
 
-    async def _all(self, statement: Select[Any]) -> Sequence[Mapping[str, Any]]:
-        return [row._asdict() for row in await self.execute(statement)]
+    async def _all(
+        self, statement: Select[Any], asked: Mapping[str, Any] | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        found = await self._connection.execute(statement, asked)
+        return [row._asdict() for row in found]
 
-    async def _first(self, statement: Select[Any]) -> Mapping[str, Any] | None:
-        row = (await self._connection.execute(statement)).first()
+    async def _first(
+        self, statement: Select[Any], asked: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any] | None:
+        row = (await self._connection.execute(statement, asked)).first()
         return None if row is None else row._asdict()
 
 
@@ -406,16 +489,6 @@ def _cases_where(
     if charge is not None:
         filters.append(c.charge == charge)
     return filters
-
-
-def events_with_links() -> Select[Any]:
-    e, link = t.case_events, t.chain_links
-    joined = (link.c.entry_table == e.name) & (link.c.entry_id == e.c.id)
-    return select(
-        e,
-        func.coalesce(link.c.seq, 0).label("seq"),
-        func.coalesce(link.c.hash, "").label("hash"),
-    ).outerjoin_from(e, link, joined)
 
 
 def _case(row: Mapping[str, Any] | None) -> CaseRow | None:

@@ -56,6 +56,16 @@ def _insert_statement(table: Table, on: tuple[str, ...], is_sqlite: bool) -> Ret
     return statement
 
 
+def _changed(row: CaseRow | None, event: CaseEvent) -> CaseRow:
+    """``row`` after ``event``. Raises ``Refused`` after the end, ``ValueError`` as ``project``."""
+    if row is not None and row.status is Status.CLOSED and event.kind is not EventKind.LINKED:
+        raise Refused(
+            RefusalCode.CLOSED,
+            f"{event.case_id} has ended ({row.outcome}): no {event.kind.value} after it",
+        )
+    return project(row, event)
+
+
 class BookTransaction:
     """One database transaction on the books; made by ``Books.transaction``.
 
@@ -69,6 +79,7 @@ class BookTransaction:
         self._clock = clock
         self._is_sqlite = connection.dialect.name == "sqlite"
         self._locks = Locks(connection)
+        self._cases: dict[str, CaseRow] = {}
         self._unsealed: list[tuple[str, str, str]] = []
         self.reading = Reading(connection)
 
@@ -94,15 +105,15 @@ class BookTransaction:
         business key has an open case, ``ValueError`` when the event does not fit its kind.
         """
         self._locks.complete()
-        row = await self.reading.case(event.case_id, for_update=not self._is_sqlite)
-        if await self.reading.has_event(event.case_id, event.step):
-            return False
-        if row is not None and row.status is Status.CLOSED and event.kind is not EventKind.LINKED:
-            raise Refused(
-                RefusalCode.CLOSED,
-                f"{event.case_id} has ended ({row.outcome}): no {event.kind.value} after it",
-            )
-        changed = project(row, event)
+        row = self._cases.get(event.case_id) or await self.reading.case(
+            event.case_id, for_update=not self._is_sqlite
+        )
+        try:
+            changed = _changed(row, event)
+        except (Refused, ValueError):
+            if await self.reading.has_event(event.case_id, event.step):
+                return False
+            raise
         if row is None:
             await self._assert_not_open(changed)
         inserted = await self._append(
@@ -132,7 +143,15 @@ class BookTransaction:
             await self._connection.execute(_INSERT_CASE, values)
         else:
             await self._connection.execute(_UPDATE_CASE, {**values, "of_case": event.case_id})
+        self._cases[event.case_id] = changed
         return True
+
+    async def case(self, case_id: str) -> CaseRow | None:
+        """The case as this transaction has left it."""
+        row = self._cases.get(case_id) or await self.reading.case(case_id)
+        if row is not None and self._is_sqlite:  # nobody else can write until the end
+            self._cases[case_id] = row
+        return row
 
     async def _assert_not_open(self, row: CaseRow) -> None:
         if row.business_key is None:
@@ -339,11 +358,12 @@ class BookTransaction:
             "customer": customer,
             "created_at": instant(at),
         }
-        is_new = await self.insert_once(t.requests, values, on=["request_id"])
+        if await self.insert_once(t.requests, values, on=["request_id"]):
+            return RegisteredRequest(**values, is_new=True)
         known = await self.reading.request(request_id)
         if known is None:
             raise RuntimeError(f"request {request_id} was forgotten while it was registered")
-        return known.model_copy(update={"is_new": is_new})
+        return known
 
     async def forget_request(self, request_id: str) -> None:
         """Drop a request whose input never became a case; one that did is kept for ever."""
@@ -390,8 +410,9 @@ class BookTransaction:
         }
         await self.insert_once(t.outbox, values, on=["key"])
 
-    async def mark_sent(self, id: int, at: datetime) -> None:
-        mine = t.outbox.c.id == id, t.outbox.c.sent_at.is_(None)
+    async def mark_sent(self, ids: Sequence[int], at: datetime) -> None:
+        """Rows that were sent before keep their instant."""
+        mine = t.outbox.c.id.in_(ids), t.outbox.c.sent_at.is_(None)
         await self._connection.execute(update(t.outbox).where(*mine).values(sent_at=instant(at)))
 
     async def mark_failed(self, id: int, at: datetime, next_try_at: datetime) -> None:
