@@ -15,6 +15,9 @@ from domain.errors import Unreachable
 WRITES = "redress_writes"
 """Execution option of a connection that will write: SQLite then locks at once."""
 
+CONNECTIONS = 30
+"""Kept open by a process that needs so many at once; making one costs more than a case's reads."""
+
 BUSY_TIMEOUT_MS = 30_000
 
 SQLITE_PRAGMAS = (
@@ -39,14 +42,13 @@ def engine_for(url: str) -> AsyncEngine:
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_async_engine(parsed, pool_size=5, max_overflow=25)
+        engine = create_async_engine(parsed, pool_size=CONNECTIONS)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
     return create_async_engine(
         parsed,
-        pool_size=10,
-        max_overflow=20,
+        pool_size=CONNECTIONS,
         pool_pre_ping=True,
         # every statement sees what was committed before it: after a lock, the newest rows
         isolation_level="READ COMMITTED",

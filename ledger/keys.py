@@ -184,8 +184,8 @@ class Keyring:
                 return None
             customer = str(rows[0].customer)
             self._case_customers.put(case_id, customer)
-            if rows[0].id is not None:
-                return self._known(customer, rows[0].id, rows[0].wrapped)
+            row = rows[0] if rows[0].id is not None else await self._make(customer)
+            return self._known(customer, row.id, row.wrapped)
         return await self.data_key(customer)
 
     def engine_key(self) -> tuple[str, bytes]:
@@ -204,14 +204,14 @@ class Keyring:
         return rows[0] if rows else None
 
     async def _make(self, customer: str) -> Row[tuple[str, str]]:
+        """A living key of the customer: a new one, or that which another made meanwhile."""
         k = t.customer_keys.c
+        mine = select(k.id, k.wrapped, k.generation).where(k.customer == customer)
         key_id = secrets.token_hex(12)
         key = secrets.token_bytes(KEY_BYTES)
         async with self._books.transaction() as transaction:
-            known = await transaction.execute(
-                select(k.wrapped.is_not(None).label("lives")).where(k.customer == customer)
-            )
-            if not any(row.lives for row in known):
+            known = await transaction.execute(mine)
+            if not any(row.wrapped for row in known):
                 await transaction.insert_once(
                     t.customer_keys,
                     {
@@ -224,10 +224,12 @@ class Keyring:
                     },
                     on=["customer", "generation"],
                 )
-        made = await self._living(customer)
-        if made is None:
+            made = await transaction.execute(
+                mine.where(k.wrapped.is_not(None)).order_by(k.generation.desc()).limit(1)
+            )
+        if not made:
             raise RuntimeError("the customer's new key was destroyed as it was made; ask again")
-        return made
+        return made[0]
 
     def _wrap(self, key: bytes, key_id: str, customer: str) -> str:
         nonce = secrets.token_bytes(NONCE_BYTES)
