@@ -49,8 +49,8 @@ test: lint ## Lint, types and every test that is not a long matrix
 test-deep: lint ## Everything, the long matrices included; then the report in docs/
 	@mkdir -p var
 	@echo '· tests, all of them'
-	@$(PY) -m pytest --junitxml=var/test-deep.xml $(ARGS)
-	@if [ -f tests/deep_report.py ]; then $(PY) -m tests.deep_report var/test-deep.xml; fi
+	@code=0; $(PY) -m pytest --junitxml=var/test-deep.xml -o junit_logging=system-out $(ARGS) || code=$$?; \
+	$(PY) -m tests.deep_report var/test-deep.xml; exit $$code
 
 .PHONY: lint
 lint: $(READY) ## Style and types only
