@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -17,7 +17,12 @@ from typing import Any, NoReturn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 from temporalio.client import Client as TemporalClient
-from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import (
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+)
 from temporalio.common import (
     SearchAttributePair,
     TypedSearchAttributes,
@@ -31,7 +36,7 @@ from domain.actors import Actor, SignedActor, sign
 from domain.approvals import Action, Answer, Judgement, RefusalCode
 from domain.canonical import sha256_of
 from domain.cards import has_card_number
-from domain.cases import CaseKind, Desk, EventKind, Status, case_id_for
+from domain.cases import CaseEvent, CaseKind, Desk, EventKind, Status, case_id_for
 from domain.errors import InvalidRequest, Refused, Unreachable
 from domain.money import LARGEST_MINOR
 from domain.refunds import LONGEST_TEXT, RefundCaseInput, RefundRequest, RefundResult
@@ -374,6 +379,42 @@ class Client:
         if request.text:
             sealed = await self.keyring.seal(request.customer, request.text)
             request = request.model_copy(update={"text": sealed})
+        with suppress(WorkflowAlreadyStartedError):  # it has ended; the books answer for it
+            await self._start(case_id, request, start_delay)
+        return handle
+
+    async def reopen(self, case_id: str) -> bool:
+        """Start an open case again from the books, if Temporal has lost it.
+
+        False when there is nothing to do: it runs, or it has ended. Whatever was decided,
+        approved, ordered or looked at stands; the case goes on from there. Raises
+        :class:`InvalidRequest` for an unknown case, :class:`Unreachable`.
+        """
+        async with self.books.reading() as reading:
+            row = await reading.case(case_id)
+            opened = await reading.event(case_id, "open")
+        if row is None or opened is None:
+            raise InvalidRequest("case", f"{case_id} is not in the books", "see `list`")
+        if row.outcome is not None or await self._runs(case_id):
+            return False
+        try:
+            await self._start(case_id, _request_of(opened), None)
+        except WorkflowAlreadyStartedError:
+            return False  # somebody else was faster
+        return True
+
+    async def _runs(self, case_id: str) -> bool:
+        try:
+            found = await self.case(case_id).workflow.describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise Unreachable(f"Temporal does not answer: {error.message}") from error
+        return found.status is WorkflowExecutionStatus.RUNNING
+
+    async def _start(
+        self, case_id: str, request: RefundRequest, start_delay: timedelta | None
+    ) -> None:
         case = RefundCaseInput(
             case_id=case_id, request=request, attempt_seconds=self._attempt_seconds
         )
@@ -394,11 +435,8 @@ class Client:
                 start_delay=start_delay,
                 static_summary=f"refund of {request.charge}: {request.reason.value}",
             )
-        except WorkflowAlreadyStartedError:
-            pass  # it has ended; the books answer for it
         except RPCError as error:
             raise Unreachable(f"Temporal does not answer: {error.message}") from error
-        return handle
 
     def _checked(self, fields: Mapping[str, Any]) -> RefundRequest:
         for name, value in _texts(fields):
@@ -463,6 +501,24 @@ class Client:
                     at=_now(),
                 )
             )
+
+
+def _request_of(opened: CaseEvent) -> RefundRequest:
+    """The request of a case that was decided: what only the decision read is not in it."""
+    body = opened.body
+    amount = body["amount"]
+    same = (
+        "request_id", "customer", "charge", "currency", "reason", "language", "jurisdiction",
+        "text", "requested_by", "authorised_by",
+    )  # fmt: skip
+    return RefundRequest.model_validate(
+        {
+            **{name: body[name] for name in same},
+            "amount_minor": None if amount is None else amount["amount_minor"],
+            "policy": opened.policy,
+        },
+        strict=False,
+    )
 
 
 def _texts(value: Any, name: str = "") -> list[tuple[str, str]]:

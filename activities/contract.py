@@ -17,7 +17,7 @@ from domain.refunds import (
     LookInput,
     LookResult,
     RecordVerdictInput,
-    RefundDecision,
+    RefundProgress,
     SendInput,
     SendResult,
 )
@@ -38,8 +38,11 @@ class DecisionActivities(ABC):
 
     @abstractmethod
     @activity.defn(name=DECIDE_REFUND)
-    async def decide_refund(self, asked: DecideInput) -> RefundDecision:
-        """Fetch facts, then in one transaction decide, record and reserve."""
+    async def decide_refund(self, asked: DecideInput) -> RefundProgress:
+        """Fetch facts, then in one transaction decide, record and reserve.
+
+        A case that was decided before answers with its decision and what came of it since.
+        """
 
     @abstractmethod
     @activity.defn(name=RECORD_VERDICT)

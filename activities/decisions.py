@@ -52,6 +52,7 @@ from domain.refunds import (
     DecideInput,
     RecordVerdictInput,
     RefundDecision,
+    RefundProgress,
     RefundRequest,
 )
 from ledger import postings
@@ -106,17 +107,17 @@ class Decisions(DecisionActivities):
     # -- decide ----------------------------------------------------------------------
 
     @activity.defn(name=DECIDE_REFUND)
-    async def decide_refund(self, asked: DecideInput) -> RefundDecision:
+    async def decide_refund(self, asked: DecideInput) -> RefundProgress:
         async with self._books.reading() as reading:
             before = await reading.event(asked.case_id, "decide")
-        if before is not None:
-            return _decided(before)
+            if before is not None:
+                return await _progress(reading, before)
         try:
             return await self._decide(asked)
         except InvalidRequest as invalid:
             await self._refuse_input(asked, invalid)
 
-    async def _decide(self, asked: DecideInput) -> RefundDecision:
+    async def _decide(self, asked: DecideInput) -> RefundProgress:
         request = asked.request
         pack = self._library.active(request.policy, asked.now)
         attributes = pack.attribute_facts(request.attributes)
@@ -139,7 +140,7 @@ class Decisions(DecisionActivities):
             decision = _decision(pack, {**facts, **counted, **attributes}, asked.now)
             made = _refund_decision(asked, pack, decision)
             await self._write(tx, asked, pack, decision, made, is_concession=is_concession)
-        return made
+        return RefundProgress(**dict(made))
 
     async def _charge(self, request: RefundRequest) -> ChargeFacts:
         try:
@@ -569,8 +570,15 @@ async def _verdict_before(
     return closing if withdrawn else None
 
 
-def _decided(event: CaseEvent) -> RefundDecision:
+async def _progress(reading: Reading, decided: CaseEvent) -> RefundProgress:
+    case = await existing_case(reading, decided.case_id)
     names = RefundDecision.model_fields
-    return RefundDecision.model_validate(
-        {name: value for name, value in event.body.items() if name in names}, strict=False
+    made = {name: value for name, value in decided.body.items() if name in names}
+    filled = {
+        row.slot: row.actor.id
+        for row in await reading.approvals(case.case_id)
+        if row.verdict is Verdict.APPROVE
+    }
+    return RefundProgress.model_validate(
+        {**made, "filled": filled, "outcome": case.outcome}, strict=False
     )

@@ -159,6 +159,9 @@ class Payments(PaymentActivities):
             outcome=case.outcome if case.outcome is Outcome.CREDITED else None,
             looks=tuple(parse_instant(text) for text in accepted.body["looks"]),
             trace_looks=tuple(parse_instant(text) for text in accepted.body["trace_looks"]),
+            looked=sum(
+                event.kind is EventKind.LOOKED for event in await reading.events(case.case_id)
+            ),
         )
 
     async def _accepted(

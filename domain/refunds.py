@@ -123,6 +123,16 @@ class RefundDecision(BaseModel):
     slots: tuple[ApprovalSlot, ...]
 
 
+class RefundProgress(RefundDecision):
+    """A decision with what the books hold since, for a workflow that starts in mid-case.
+
+    ``filled`` names who approved each slot; ``outcome`` is set when the case has ended.
+    """
+
+    filled: dict[str, str] = Field(default_factory=dict)
+    outcome: Outcome | None = None
+
+
 class RecordVerdictInput(BaseModel):
     """A person's yes, no or withdrawal, to be judged under lock and recorded once.
 
@@ -156,7 +166,8 @@ class SendStatus(StrEnum):
 
 
 class SendResult(BaseModel):
-    """``looks`` are the instants of settlement, ascending, the last the maximum day."""
+    """``looks`` are the instants of settlement, ascending, the last the maximum day;
+    ``looked`` counts the looks that are on record already."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -166,6 +177,7 @@ class SendResult(BaseModel):
     outcome: Outcome | None = None
     looks: tuple[datetime, ...] = ()
     trace_looks: tuple[datetime, ...] = ()
+    looked: int = 0
 
 
 class LookInput(BaseModel):

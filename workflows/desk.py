@@ -7,6 +7,7 @@ that of any number who press at the same moment one is recorded and the others a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from temporalio import workflow
@@ -47,13 +48,16 @@ class CaseDesk:
 
     # -- waiting ---------------------------------------------------------------------
 
-    async def await_approvals(self, slots: tuple[ApprovalSlot, ...]) -> bool:
+    async def await_approvals(
+        self, slots: tuple[ApprovalSlot, ...], filled: Mapping[str, str]
+    ) -> bool:
         """Wait until every slot is filled (True), or the case ended another way (False).
 
-        The earliest expiry counts for all. A claim that is being recorded when the time is
+        ``filled`` names who approved the slots that are filled in the books already. The earliest expiry counts for all. A claim that is being recorded when the time is
         up is let finish: otherwise an expired case would collect an approval.
         """
         self.slots = slots
+        self.filled = dict(filled)
         self.waiting = True
         self.deadline = deadline = min(slot.expires_at for slot in slots)
         self.show("awaiting_approval", "approval", deadline, "expires")

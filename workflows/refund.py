@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.refunds import (
         LookInput,
         RefundCaseInput,
-        RefundDecision,
+        RefundProgress,
         RefundResult,
         SendResult,
         SendStatus,
@@ -47,11 +47,13 @@ class RefundCase(CaseDesk):
             case_id=case.case_id, outcome=outcome, rule=decision.rule, amount=decision.amount
         )
 
-    async def _carry_out(self, decision: RefundDecision) -> Outcome:
+    async def _carry_out(self, decision: RefundProgress) -> Outcome:
+        if decision.outcome is not None:
+            return decision.outcome
         if decision.verdict is RefundVerdict.REFUSE:
             return Outcome.REFUSED
         self.digest = decision.digest
-        if decision.slots and not await self.await_approvals(decision.slots):
+        if decision.slots and not await self.await_approvals(decision.slots, decision.filled):
             if self.ended_by is None:
                 await steps.expire(self.case)
                 return Outcome.EXPIRED
@@ -65,7 +67,7 @@ class RefundCase(CaseDesk):
 
     async def _settle(self, sent: SendResult) -> Outcome:
         """Look at each instant, and whenever the provider has news, until it is known."""
-        seen, ordinal = 0, 0
+        seen, ordinal = 0, sent.looked
         maximum, instants = sent.looks[-1], sent.looks + sent.trace_looks
         for instant in instants:
             while True:

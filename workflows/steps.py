@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
         LookResult,
         RecordVerdictInput,
         RefundCaseInput,
-        RefundDecision,
+        RefundProgress,
         SendInput,
         SendResult,
     )
@@ -44,7 +44,7 @@ def _attempt(case: RefundCaseInput) -> timedelta:
     return timedelta(seconds=case.attempt_seconds)
 
 
-async def decide(case: RefundCaseInput) -> RefundDecision:
+async def decide(case: RefundCaseInput) -> RefundProgress:
     """Facts, decision and hold in one activity; retried until the provider answers."""
     return await workflow.execute_activity_method(
         DecisionActivities.decide_refund,
