@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,14 +16,13 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.markup import escape
 
-from decisions.findings import PolicyErrors
-from decisions.library import Library
+from commands import audit, policy
+from commands.running import DONE, REFUSED, AsJson, run
 from domain.actors import Actor, Role
 from domain.cases import CaseKind, Language, Outcome, Status
-from domain.errors import InvalidRequest, RedressError, Refused, Unreachable
+from domain.errors import InvalidRequest
 from domain.refunds import RefundReason
 from ledger.books import Books
-from ledger.chain import Head
 from ledger.projection import CaseRow
 from ledger.reading import Reading
 from rendering import (
@@ -44,7 +40,7 @@ from rendering import (
     state_of,
     words,
 )
-from settings import DEV_FILE, VAR, Settings, dev_folder, load, settings_file
+from settings import Settings, dev_folder, load
 
 if TYPE_CHECKING:
     from client import CaseHandle, Client
@@ -57,12 +53,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-policy_app = typer.Typer(help="Policy files: check them, show them.", no_args_is_help=True)
-audit_app = typer.Typer(help="Proofs over the books.", no_args_is_help=True)
-app.add_typer(policy_app, name="policy")
-app.add_typer(audit_app, name="audit")
-
-DONE, REFUSED, WRONG_USE, NOT_REACHABLE = 0, 1, 2, 3
+app.add_typer(policy.app, name="policy")
+app.add_typer(audit.app, name="audit")
 
 SENDING_LOOKS, SENDING_PAUSE = 30, 0.1
 """Three seconds; then the case is shown as it is, still on its way to the provider."""
@@ -76,7 +68,6 @@ def known_zone(zone: str) -> str:
     return zone
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 CaseId = Annotated[str, typer.Argument(help="The case id, or enough of its beginning to name one.")]
 By = Annotated[str, typer.Option("--by", help="Who decides: an id such as [b]ana[/b].")]
 As = Annotated[Role, typer.Option("--as", help="In which role.")]
@@ -85,44 +76,6 @@ Zone = Annotated[str, typer.Option(callback=known_zone, help="Time zone of the i
 Digest = Annotated[
     str, typer.Option(help="What was shown (see [b]show[/b]); refused when it has changed since.")
 ]
-
-
-def run(work: Coroutine[Any, Any, int]) -> None:
-    """Run a command to its exit code; the one place where errors become codes."""
-    try:
-        code = asyncio.run(work)
-    except InvalidRequest as error:
-        code = fail(WRONG_USE, "wrong input", str(error), field=error.field, allowed=error.allowed)
-    except Refused as error:
-        code = fail(REFUSED, "refused", error.message, why=error.code)
-    except Unreachable as error:
-        code = fail(NOT_REACHABLE, "not reachable", f"{error}{_hint()}")
-    except PolicyErrors as error:
-        code = fail(WRONG_USE, "policy", str(error))
-    except RedressError as error:
-        code = fail(REFUSED, "error", str(error))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        code = 130
-    # temporalio may abort at interpreter exit with calls pending, which spoils the code
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _hint() -> str:
-    """Where no settings lead elsewhere, the remedy is a machine of one's own."""
-    elsewhere = [name for name in os.environ if name.startswith("REDRESS_") and name != VAR]
-    if elsewhere or settings_file().name != DEV_FILE:
-        return ""
-    return "\n`starter.py dev` starts everything on this machine"
-
-
-def fail(code: int, kind: str, message: str, **details: str) -> int:
-    if "--json" in sys.argv:
-        print(json.dumps({"error": kind, "message": message, **details}, ensure_ascii=False))
-    else:
-        err.print(f"[bold red]{kind}:[/] {escape(message)}", highlight=False)
-    return code
 
 
 async def with_client(work: Callable[[Client], Awaitable[int]]) -> int:
@@ -480,6 +433,46 @@ def withdraw(
         Actor(id=by, role=role), digest=digest, note=note)))  # fmt: skip
 
 
+@app.command()
+def reopen(
+    case_id: Annotated[str, typer.Argument(help="A case id, or its beginning.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every open case of the books.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take up open cases again that Temporal has lost; the books know how far they came.
+
+    For the day on which Temporal's store is gone or was restored from an old back-up. What was
+    decided, approved, ordered or looked at stands, and nothing is ordered twice. A case that
+    runs is left alone, so the command may be given as often as one likes.
+    """
+    if bool(case_id) is every:
+        raise typer.BadParameter("name one case, or all of them with --all")
+
+    async def work(client: Client) -> int:
+        ids = [await _whole_id(client, case_id)] if case_id else await _open_ids(client)
+        again: list[str] = []
+        with bar("cases", len(ids)) as done:
+            for each in ids:
+                if await client.reopen(each):
+                    again.append(each)
+                done(1)
+        if as_json:
+            show_json({"open": len(ids), "reopened": again})
+        else:
+            say(f"{len(again):,} of {len(ids):,} open cases were taken up again")
+        return DONE
+
+    run(with_client(work))
+
+
+async def _open_ids(client: Client) -> list[str]:
+    found: list[str] = []
+    async with client.books.reading() as reading:
+        while page := await reading.open_cases(after=found[-1] if found else None, limit=500):
+            found += [row.case_id for row in page]
+    return found
+
+
 async def _whole_id(client: Client, case_id: str) -> str:
     """The id that a beginning means; one that means nothing goes on record as refused."""
     async with client.books.reading() as reading:
@@ -504,47 +497,6 @@ async def _judge(case_id: str, as_json: bool, act: Callable[[CaseHandle], Awaita
         return DONE
 
     return await with_client(work)
-
-
-# -- policies --------------------------------------------------------------------------
-
-
-@policy_app.command("check")
-def policy_check(
-    directory: Annotated[Path | None, typer.Argument(help="Default: the shipped policies.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Load every policy file; every mistake with its file, line and column."""
-
-    async def work() -> int:
-        where = directory or load().policies
-        if not where.is_dir():
-            raise InvalidRequest("directory", f"{where} is no directory", "a policies directory")
-        try:
-            library = Library.load(where)
-        except PolicyErrors as error:
-            if as_json:
-                show_json({"ok": False, "findings": [asdict(each) for each in error.findings]})
-            else:
-                for finding in error.findings:
-                    err.print(escape(str(finding)), highlight=False, soft_wrap=True)
-                count = len(error.findings)
-                err.print(f"[bold red]{count} mistake{'s' if count > 1 else ''}[/]")
-            return REFUSED
-        packs = [
-            {"policy": p.name, "version": p.version, "effective_from": str(p.effective_from),
-             "hash": p.hash}
-            for p in library.packs
-        ]  # fmt: skip
-        if as_json:
-            show_json({"ok": True, "policies": packs})
-        else:
-            for pack in packs:
-                say(f"[green]ok[/] {pack['policy']} v{pack['version']} "
-                    f"from {pack['effective_from']} [dim]{str(pack['hash'])[:12]}[/]")  # fmt: skip
-        return DONE
-
-    run(work())
 
 
 # -- many cases at once ----------------------------------------------------------------
@@ -582,76 +534,7 @@ def simulate(
     )
 
 
-# -- proofs ----------------------------------------------------------------------------
-
-
-@audit_app.command("verify")
-def audit_verify(
-    head: Annotated[
-        str, typer.Option(help="A head that you kept, as printed here: SEQ:HASH.")
-    ] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Recompute the chain, the sums, the approvals and the projection of the whole books."""
-    from audit.verify import verify
-
-    async def work() -> int:
-        kept = _head(head)
-        books = await Books.open(load().database_url)
-        try:
-            with spinner("verifying the books"):
-                report = await verify(books, expected_head=kept)
-        finally:
-            await books.close()
-        if as_json:
-            show_json(report)
-        else:
-            for finding in report.findings:
-                err.print(f"[bold red]{escape(str(finding))}[/]", highlight=False)
-            counts = ", ".join(
-                f"{n} {name.replace('_', ' ')}" for name, n in report.counts.items() if n
-            )
-            say(f"{counts}\nhead {report.head.seq}:{report.head.hash}")
-            if report.findings:
-                say(f"[bold red]{len(report.findings)} findings[/]")
-            else:
-                say("[bold green]the books verify[/]")
-        return REFUSED if report.findings else DONE
-
-    run(work())
-
-
-def _head(text: str) -> Head | None:
-    if not text:
-        return None
-    seq, _, digest = text.partition(":")
-    if not seq.isdigit() or len(digest) != 64:
-        raise InvalidRequest("head", f"{text!r} is no head", "SEQ:HASH as `audit verify` prints")
-    return Head(seq=int(seq), hash=digest)
-
-
-@audit_app.command("export")
-def audit_export(
-    directory: Annotated[Path, typer.Argument(help="A new or empty directory.")],
-    as_json: AsJson = False,
-) -> None:
-    """Write the books as CSV files with a manifest of totals and hashes."""
-    from audit.export import export
-
-    async def work() -> int:
-        books = await Books.open(load().database_url)
-        try:
-            with spinner("exporting the books"):
-                manifest = await export(books, directory)
-        finally:
-            await books.close()
-        if as_json:
-            show_json(manifest)
-        else:
-            say(f"[green]exported[/] to {directory}")
-        return DONE
-
-    run(work())
+# -- the books -------------------------------------------------------------------------
 
 
 @app.command()

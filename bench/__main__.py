@@ -13,8 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import decisions, paths, refunds
+from bench import decisions, paths, policies, refunds
 from bench.decisions import DecisionFigures
+from bench.policies import PolicyFigures
 from bench.refunds import Arm, Latency, percentile
 
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
@@ -38,6 +39,7 @@ def _row(name: str, engine: list[float], bare: list[float]) -> str:
 def report(
     given: argparse.Namespace,
     decided: DecisionFigures,
+    judged: PolicyFigures,
     engine: Arm,
     bare: Arm,
     latency: Latency,
@@ -103,6 +105,7 @@ def report(
         f"| without | {decided.without_p50_us} | {decided.without_p95_us} | "
         f"{decided.per_second_without:,} |",
         "",
+        *policies.report(judged),
     ]
     return "\n".join(lines)
 
@@ -113,17 +116,21 @@ async def main() -> None:
     parser.add_argument("--cases", type=int, default=150, help="cases a round and arm")
     parser.add_argument("--singles", type=int, default=20, help="cases one at a time, a round")
     parser.add_argument("--decisions", type=int, default=20_000)
+    parser.add_argument("--beside", type=int, default=5_000, help="facts for all engines")
+    parser.add_argument("--two-versions", type=int, default=1_000_000, help="cases for both")
     parser.add_argument("--seed", type=int, default=20261201)
     parser.add_argument("--no-report", action="store_true", help="print only")
     given = parser.parse_args()
     console = Console(stderr=True)
     with console.status("decisions"):
         decided = decisions.measure(given.seed, given.decisions)
+    with console.status("policies"):
+        judged = policies.measure(given.seed, given.beside, given.two_versions)
     with console.status("ways through a refund"):
         ways = await paths.measure()
     with console.status("refunds beside a bare workflow, in turns"):
         engine, bare, latency = await refunds.measure(given.rounds, given.cases, given.singles)
-    text = report(given, decided, engine, bare, latency, ways)
+    text = report(given, decided, judged, engine, bare, latency, ways)
     print(text)
     if not given.no_report:
         REPORT.write_text(text, encoding="utf-8")

@@ -7,7 +7,6 @@ collector and is left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from decisions.durations import parse_duration
 from decisions.findings import Collector
@@ -240,16 +239,4 @@ def read_texts(
         if missing:
             into.add(item, "missing-language", f"text {key} lacks {', '.join(missing)}")
         found[key] = {lang: text for lang, text in texts.items() if text is not None}
-    return found
-
-
-def read_catalogues(node: Node | None, into: Collector) -> dict[str, dict[str, Any]]:
-    """``catalogues: {offers: {pause_1m: {kind: pause, …}}}``: ids with free parameters."""
-    found: dict[str, dict[str, Any]] = {}
-    for _, name, item in entries(node, "catalogues", into):
-        found[name] = {}
-        for _, key, entry in entries(item, f"catalogue {name}", into):
-            if not isinstance(entry.value, dict):
-                into.add(entry, "wrong-type", f"an item is a map, not {entry.shape()}")
-            found[name][key] = entry.plain()
     return found

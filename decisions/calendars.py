@@ -122,11 +122,6 @@ def _no_date() -> date:
     raise ValueError("not a text")
 
 
-def readread_date(node: Node, key: str, into: Collector) -> date | None:
-    """A quoted ISO date under ``key``, or None with a finding."""
-    return read_date(node, key, into)
-
-
 def _cutoff(node: Node, into: Collector) -> time | None:
     item = node.get("cutoff")
     if item is None or item.value is None:

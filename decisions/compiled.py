@@ -7,7 +7,7 @@ is looked up by. A side is anything with ``in``: a range, a frozenset, :class:`O
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -15,20 +15,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from decisions.conditions import Condition
-from decisions.durations import UNITS
 from decisions.findings import Undecided
+from decisions.grid import Codes, Grid, Side
 from decisions.outputs import Environment, compile_cell
 from decisions.sides import Aged, Sides
 from decisions.table import Rule, Table
-from decisions.types import ValueType, code_of, json_of, seen
+from decisions.types import SEVERAL, WORDS, ValueType, code_of, ids_of, json_of
 from domain.decisions import FiredRule, TraceLine
-
-Codes = dict[str, Any]
-"""What is compared, by dimension: the code of each input, stage result and age."""
-
-MOST_CACHED = 64
-"""Trace lines kept per condition: enums and booleans always fit, and so do small counts."""
-
 
 _new = object.__new__
 _put_values = vars(BaseModel)["__dict__"].__set__
@@ -52,42 +45,6 @@ def built(model: Any, values: dict[str, Any], fields: set[str]) -> Any:
 
 
 _FIRED_FIELDS = set(FiredRule.model_fields)
-
-
-class Side:
-    """One condition of a box: what is compared, with what, and how it is told in a trace."""
-
-    __slots__ = ("allowed", "cache", "dimension", "input", "kind", "side", "unit")
-
-    def __init__(self, condition: Condition, side: Sides, allowed: str) -> None:
-        self.dimension = condition.dimension
-        self.input = condition.input
-        self.kind = condition.kind.kind
-        self.side = side
-        self.allowed = allowed
-        self.unit = condition.test.unit if isinstance(condition.test, Aged) else ""
-        self.cache: dict[Any, TraceLine] = {}
-
-    def line(
-        self, table: str, rule: str, codes: Codes, facts: Environment, texts: dict[str, str]
-    ) -> TraceLine:
-        """The trace line that says that this side ruled its rule out. ``texts`` are the values
-        already put in words for this decision, by dimension."""
-        code = codes[self.dimension]
-        # an age is shown with the day it is counted from, which its code does not hold
-        found = None if self.unit else self.cache.get(code)
-        if found is None:
-            text = texts.get(self.dimension)
-            if text is None:
-                value = facts[self.input]
-                text = seen(self.kind, value)
-                if self.unit and value is not None:
-                    text = f"{text} ({code} {UNITS[self.unit]} ago)"
-                texts[self.dimension] = text
-            found = TraceLine(table, rule, self.input, text, self.allowed)
-            if len(self.cache) < MOST_CACHED and not self.unit:
-                self.cache[code] = found
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +88,6 @@ class Row:
     codes: Codes
     values: dict[str, Any]
 
-    def rule_out(
-        self, table: str, codes: Codes, facts: Environment, texts: dict[str, str]
-    ) -> TraceLine | None:
-        """The first side, by input name, that this row's facts do not meet."""
-        for box in self.boxes:
-            if all(codes[by] == word for by, word in box.chosen):
-                for side in box.sides:
-                    if codes[side.dimension] not in side.side:
-                        return side.line(table, self.id, codes, facts, texts)
-        return None
-
 
 def _row(table: Table, rule: Rule, currency: str | None) -> Row:
     whole: dict[str, Any] = {}
@@ -184,13 +130,22 @@ class CompiledTable:
         self.aliases = tuple(table.aliases.items())
         self.guard = boxes_of(table.guard, currency)[0].tests if table.guard else ()
         self.rows = tuple(_row(table, rule, currency) for rule in table.rules)
-        self.boxes = tuple((box.tests, row) for row in self.rows for box in row.boxes)
-        self.is_simple = len(self.boxes) == len(self.rows) and self.hit == "first"
+        boxes = [(row, box) for row in self.rows for box in row.boxes]
+        self.owners = tuple(row for row, _ in boxes)
+        self.grid = Grid(table.name, [(row.id, box.chosen, box.sides) for row, box in boxes])
+        # a rule without lookups is one box, and each box before the first was ruled out
+        self.is_simple = self.hit == "first" and not any(box.chosen for _, box in boxes)
         self.gaps = tuple(box.tests for gap in table.gaps for box in boxes_of(gap, currency))
         self.skipped_codes = {
             f"{self.name}.{name}": kind.null for name, kind in table.outputs.items()
         }
         self.skipped_values = dict.fromkeys(self.skipped_codes)
+        several = self.hit == "collect" and feeds
+        self.gathered = tuple(
+            name
+            for name, kind in table.outputs.items()
+            if several and (kind.kind in WORDS or kind.kind in SEVERAL)
+        )
 
     def begin(self, codes: Codes, facts: dict[str, Any]) -> bool:
         """Whether the table is to run; when not, its results are null for later tables."""
@@ -204,46 +159,27 @@ class CompiledTable:
             facts[alias] = facts[source]
         return True
 
-    def first(self, codes: Codes, missed: list[tuple[Row, Side | None]] | None) -> Row | None:
-        """The first row, in order, whose box holds the facts; those before it go to ``missed``
-        with the side that ruled each of them out."""
-        for tests, row in self.boxes:
-            for dimension, side, told in tests:
-                if codes[dimension] not in side:
-                    if missed is not None:
-                        missed.append((row, told))
-                    break
-            else:
-                return row
-        return None
-
-    def matching(self, codes: Codes) -> list[Row]:
-        """All rows whose box holds the facts, in order."""
-        return [row for tests, row in self.boxes if all(codes[d] in side for d, side, _ in tests)]
-
     def run(self, codes: Codes, facts: dict[str, Any], lines: list[TraceLine] | None) -> list[Row]:
-        """The rows that fire. ``lines`` takes the trace: one line for each rule before the one
+        """The rules that fire. ``lines`` takes the trace: one line for each rule before the one
         that fired, or, where several may fire, for each that did not.
 
         Raises :class:`Undecided` where the table leaves the facts open or decides twice.
         """
-        if self.is_simple:
-            missed: list[tuple[Row, Side | None]] | None = None if lines is None else []
-            row = self.first(codes, missed)
-            fired = [] if row is None else [row]
-            if lines is not None:
-                name, texts = self.name, dict[str, str]()
-                for other, side in missed or ():
-                    if side is not None:
-                        lines.append(side.line(name, other.id, codes, facts, texts))
+        grid = self.grid
+        masks = [0] * len(grid.axes)
+        alive = grid.holding(codes, masks)
+        if self.hit == "first":
+            first = alive & -alive
+            fired = [self.owners[first.bit_length() - 1]] if first else []
+            missed = first - 1 if first else grid.everything
         else:
-            if self.hit == "first":
-                row = self.first(codes, None)
-                fired = [] if row is None else [row]
-            else:
-                fired = self.matching(codes)
-            if lines is not None:
-                lines.extend(self._ruled_out(fired, codes, facts))
+            fired = [row for bit, row in enumerate(self.owners) if alive >> bit & 1]
+            missed = grid.everything & ~alive
+        if lines is not None and missed:
+            if not self.is_simple:
+                missed &= grid.eligible(codes)
+            found = grid.tell(missed, codes, facts, masks)
+            lines.extend(found if self.is_simple else filter(None, found))  # type: ignore[arg-type]
         if self.hit == "unique" and len(fired) > 1:
             names = ", ".join(row.id for row in fired)
             raise Undecided(self.name, f"more than one rule holds: {names}")
@@ -253,16 +189,6 @@ class CompiledTable:
             codes.update(self.skipped_codes)
             facts.update(self.skipped_values)
         return fired
-
-    def _ruled_out(self, fired: list[Row], codes: Codes, facts: Environment) -> Iterator[TraceLine]:
-        texts: dict[str, str] = {}
-        for row in self.rows:
-            if fired and row is fired[0] and self.hit == "first":
-                return
-            if row not in fired:
-                line = row.rule_out(self.name, codes, facts, texts)
-                if line is not None:
-                    yield line
 
     def results(self, row: Row, codes: Codes, facts: dict[str, Any]) -> dict[str, Any]:
         """The outputs of a fired row in JSON types."""
@@ -280,6 +206,16 @@ class CompiledTable:
             facts.update(row.values)
         return outputs
 
+    def gather(self, each: list[dict[str, Any]], codes: Codes, facts: dict[str, Any]) -> None:
+        """What later tables see of all fired rules: the words of each output, as a set."""
+        for name in self.gathered:
+            words: set[str] = set()
+            for result in each:
+                value = result[name]
+                if value is not None:
+                    words.update(ids_of([value] if isinstance(value, str) else value))
+            codes[f"{self.name}.{name}"] = facts[f"{self.name}.{name}"] = frozenset(words)
+
 
 def fired_rule(table: str, row: Row, outputs: Mapping[str, Any]) -> FiredRule:
     values = {"table": table, "rule": row.id, "why": row.why, "outputs": outputs}
@@ -291,7 +227,7 @@ def age_dimensions(tables: tuple[Table, ...]) -> tuple[tuple[str, str, str, Valu
     """(dimension, input, unit, type) of every age that some table asks for."""
     found: dict[str, tuple[str, str, str, ValueType]] = {}
     for table in tables:
-        for condition in (*table.guard, *(c for r in table.rules for c in r.when)):
+        for condition in (c for conditions in table.conditions for c in conditions):
             if isinstance(condition.test, Aged):
                 found[condition.dimension] = (
                     condition.dimension,

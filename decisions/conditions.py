@@ -124,7 +124,7 @@ def _null(name: str, kind: ValueType, node: Node, scope: Scope) -> Test | None:
 def _one_of(name: str, kind: ValueType, node: Node, scope: Scope) -> Test | None:
     items = node.value if isinstance(node.value, tuple) else ()
     if kind.kind not in WORDS and kind.kind not in WHOLE and kind.kind != "bool":
-        hint = "any_of, subset" if kind.kind in ("set", "list") else "lt, lte, gt, gte, eq"
+        hint = "any_of, subset" if kind.kind == "set" else "lt, lte, gt, gte, eq"
         scope.into.add(
             node, "wrong-type", f"{name} is {kind.kind}; a list is no test of it", allowed=hint
         )
@@ -161,7 +161,7 @@ def _operators(name: str, kind: ValueType, node: Node, scope: Scope) -> Test | N
         allowed = [*BOUNDS, *AGES]
     elif kind.ordered:
         allowed = list(BOUNDS)
-    elif kind.kind in ("set", "list"):
+    elif kind.kind == "set":
         allowed = list(SET_TESTS)
     else:
         allowed = []
@@ -190,7 +190,7 @@ def _operators(name: str, kind: ValueType, node: Node, scope: Scope) -> Test | N
         return _null(name, kind, node, scope) if is_null else _has_value(kind)
     if or_null is None:
         return None
-    if kind.kind in ("set", "list"):
+    if kind.kind == "set":
         return _set_test(kind, node, or_null, scope)
     if any(node.get(key) is not None for key in AGES):
         return _aged(name, kind, node, or_null, scope)
@@ -214,7 +214,7 @@ def _flag(key: str, kind: ValueType, node: Node, scope: Scope) -> bool | None:
 def _has_value(kind: ValueType) -> Test:
     if kind.ordered:
         return Between(())
-    if kind.kind in ("set", "list"):
+    if kind.kind == "set":
         return Words(None, None)
     codes = (True, False) if kind.kind == "bool" else kind.values
     return Among(frozenset(codes), "a value")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+from decisions.counters import COUNTER_KINDS, Counter, read_counter
 from decisions.findings import Collector
 from decisions.shapes import known_keys
 from decisions.source import BAD, Node
@@ -15,6 +16,7 @@ from decisions.types import (
     BROKEN,
     INPUT_KINDS,
     OUTPUT_KINDS,
+    SEVERAL,
     SPAN,
     WHOLE,
     ValueType,
@@ -26,6 +28,8 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 TYPE_KEYS = ("type", "values", "min", "max", "nullable")
 
+FIELD_KINDS = tuple(kind for kind in OUTPUT_KINDS if kind not in SEVERAL)
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -36,14 +40,41 @@ class Vocabulary:
     catalogues: Mapping[str, tuple[str, ...]] | None = None
 
 
-def read_inputs(node: Node | None, into: Collector) -> dict[str, ValueType]:
-    """The pack's inputs by name."""
+def read_inputs(
+    node: Node | None, vocabulary: Vocabulary, into: Collector
+) -> tuple[dict[str, ValueType], dict[str, Counter]]:
+    """The pack's inputs by name, and which of them are counters."""
     found: dict[str, ValueType] = {}
+    counters: dict[str, Counter] = {}
+    later: list[tuple[str, Node]] = []
     for key_node, name, item in _map(node, "inputs", into):
         if not NAME.fullmatch(name):
             into.add(key_node, "name", f"{name!r} is no name", allowed="small letters, digits, _")
-        found[name] = read_type(item, INPUT_KINDS, into, TYPE_KEYS) or ValueType(BROKEN)
-    return found
+        kind_node = item.get("type")
+        found[name] = ValueType(BROKEN)
+        if kind_node is not None and kind_node.value in COUNTER_KINDS:
+            later.append((name, item))
+        else:
+            allowed = (*INPUT_KINDS, *COUNTER_KINDS)
+            found[name] = _input(item, allowed, vocabulary, into, (*TYPE_KEYS, "of"))
+    for name, item in later:
+        counter = read_counter(item, found, into)
+        if counter is not None:
+            found[name], counters[name] = counter.type, counter
+    return found, counters
+
+
+def _input(
+    node: Node,
+    kinds: tuple[str, ...],
+    vocabulary: Vocabulary,
+    into: Collector,
+    keys: tuple[str, ...],
+) -> ValueType:
+    kind = read_type(node, kinds, into, keys)
+    if kind is not None and kind.of:
+        kind = _with_words(kind, node, vocabulary, into)
+    return kind or ValueType(BROKEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +85,21 @@ class Attribute:
     required: bool
 
 
-def read_attributes(node: Node | None, into: Collector) -> dict[str, Attribute]:
+def read_attributes(
+    node: Node | None, vocabulary: Vocabulary, into: Collector
+) -> dict[str, Attribute]:
     """The caller's attributes by name; money and sets do not come as attributes."""
     found: dict[str, Attribute] = {}
     kinds = tuple(k for k in INPUT_KINDS if k not in ("money", "set"))
     for key_node, name, item in _map(node, "attributes", into):
         if not NAME.fullmatch(name):
             into.add(key_node, "name", f"{name!r} is no name", allowed="small letters, digits, _")
-        kind = read_type(item, kinds, into, (*TYPE_KEYS, "required"))
+        kind = _input(item, kinds, vocabulary, into, (*TYPE_KEYS, "of", "required"))
         required = item.get("required")
         if required is not None and not isinstance(required.value, bool):
             into.add(required, "wrong-type", "required is true or false")
             continue
         needed = required is None or required.value is True
-        kind = kind or ValueType(BROKEN)
         found[name] = Attribute(kind if needed else kind.or_null(), needed)
     return found
 
@@ -80,11 +112,30 @@ def read_outputs(
     for key_node, name, item in _map(node, "outputs", into):
         if not NAME.fullmatch(name):
             into.add(key_node, "name", f"{name!r} is no name", allowed="small letters, digits, _")
-        kind = read_type(item, OUTPUT_KINDS, into, (*TYPE_KEYS, "of"))
-        if kind is not None and kind.kind in ("text", "route", "item", "list"):
-            kind = _with_words(kind, item, vocabulary, into)
-        found[name] = kind or ValueType(BROKEN)
+        found[name] = _output(item, OUTPUT_KINDS, vocabulary, into)
     return found
+
+
+def _output(
+    node: Node, kinds: tuple[str, ...], vocabulary: Vocabulary, into: Collector
+) -> ValueType:
+    kind = read_type(node, kinds, into, (*TYPE_KEYS, "of", "fields"))
+    if kind is not None and (kind.kind in SEVERAL or kind.kind in ("text", "route", "item")):
+        kind = _with_words(kind, node, vocabulary, into)
+    block = node.get("fields")
+    if block is None or kind is None:
+        return kind or ValueType(BROKEN)
+    if kind.kind not in SEVERAL:
+        into.add(node.keys.get("fields", block), "unknown-key", f"{kind.kind} has no fields")
+        return ValueType(BROKEN)
+    fields = {}
+    for key_node, name, item in _map(block, "fields", into):
+        if not NAME.fullmatch(name) or name == "id":
+            into.add(key_node, "name", f"{name!r} is no name", allowed="small letters, digits, _")
+        fields[name] = _output(item, FIELD_KINDS, vocabulary, into)
+    if any(field.kind == BROKEN for field in fields.values()):
+        return ValueType(BROKEN)
+    return replace(kind, fields=tuple(sorted(fields.items())))
 
 
 def _map(node: Node | None, what: str, into: Collector) -> list[tuple[Node, str, Node]]:
@@ -142,11 +193,15 @@ def _boolean(node: Node, key: str, into: Collector) -> bool:
 def _values(node: Node, kind: str, into: Collector) -> tuple[str, ...] | None:
     item = node.get("values")
     needs = kind in ("enum", "set")
+    of = node.get("of")
+    if of is not None and item is not None:
+        into.add(item, "unknown-key", "values beside of: the words stand there already")
+        return None
     if item is None:
-        if needs:
+        if needs and of is None:
             into.add(node, "missing-key", f"{kind} needs values: its words")
-        return None if needs else ()
-    if not needs and kind != "list":
+        return None if needs and of is None else ()
+    if not needs and kind not in SEVERAL:
         into.add(item, "unknown-key", f"{kind} has no values")
         return None
     if not isinstance(item.value, tuple) or not item.value:
@@ -220,11 +275,14 @@ def _with_words(
     if kind.kind == "route":
         return replace(kind, values=vocabulary.routes, of="routes")
     place = node.get("of") or node
-    if kind.kind == "list" and kind.values:
+    if kind.kind not in (*SEVERAL, "item", "enum", "set"):
+        into.add(place, "unknown-key", f"{kind.kind} has no of")
+        return None
+    if kind.kind in SEVERAL and kind.values:
         return kind
     catalogues = vocabulary.catalogues or {}
     sources = {f"catalogue.{name}": words for name, words in catalogues.items()}
-    if kind.kind == "list":
+    if kind.kind in SEVERAL:
         sources |= {"texts": vocabulary.texts}
     if of not in sources:
         into.add(

@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from decisions.compiled import (
-    Codes,
-    CompiledTable,
-    age_dimensions,
-    built,
-    fired_rule,
-)
+from decisions.catalogues import COST
+from decisions.compiled import CompiledTable, age_dimensions, built, fired_rule
 from decisions.durations import age
 from decisions.findings import FactError
+from decisions.grid import Codes
 from decisions.literals import MissingCurrency
+from decisions.outputs import NOW, Cell, compile_cell
 from decisions.reader import Parts
 from decisions.types import NULL, WHOLE, ValueType, checker, from_json, json_of
 from domain.decisions import Decision, FiredRule, TraceLine
 from domain.errors import InvalidRequest
+from domain.money import Money
 
 _DECISION_FIELDS = set(Decision.model_fields)
 
@@ -30,10 +28,7 @@ class Engine:
     def __init__(self, parts: Parts, content_hash: str) -> None:
         self.hash = content_hash
         self.name, self.version = parts.name, parts.version
-        self.inputs: dict[str, ValueType] = {
-            **parts.inputs,
-            **{f"attributes.{name}": a.kind for name, a in parts.attributes.items()},
-        }
+        self.inputs: dict[str, ValueType] = parts.facts
         self.calendar = parts.calendars.get(parts.calendar or "")
         self.zone = self.calendar.zone if self.calendar else "UTC"
         self.currencies = parts.currencies
@@ -66,6 +61,65 @@ class Engine:
 
     def decide(self, facts: Mapping[str, Any], now: datetime, trace: bool) -> Decision:
         """See :meth:`decisions.pack.Pack.decide`."""
+        codes, stored, values = self._read(facts)
+        values[NOW] = now
+        currency = self._currency(values) if self._money else None
+        plan = self._plans.get(currency)
+        if plan is None:
+            plan = self._plan(currency)
+        if self._ages:
+            self._add_ages(values, now, codes)
+        outputs: dict[str, Any] = {}
+        fired: list[FiredRule] = []
+        lines: list[TraceLine] = []
+        told = lines if trace else None
+        for table in plan:
+            if not table.begin(codes, values):
+                continue
+            rows = table.run(codes, values, told)
+            if table.hit == "collect":
+                each = [table.results(row, codes, values) for row in rows]
+                table.gather(each, codes, values)
+                for name in table.outputs:
+                    outputs[name] = [result[name] for result in each]
+                fired += [fired_rule(table.name, *pair) for pair in zip(rows, each, strict=True)]
+            elif rows:
+                result = table.results(rows[0], codes, values)
+                outputs.update(result)
+                fired.append(fired_rule(table.name, rows[0], result))
+            else:
+                outputs.update(dict.fromkeys(table.outputs))
+        first = fired[0] if fired else None
+        found: Decision = built(
+            Decision,
+            {
+                "policy": self.name,
+                "version": self.version,
+                "hash": self.hash,
+                "rule": first.rule if first else "",
+                "why": first.why if first else "no rule holds",
+                "fired": tuple(fired),
+                "trace": tuple(lines),
+                "facts": stored,
+                "outputs": outputs,
+            },
+            _DECISION_FIELDS,
+        )
+        return found
+
+    def cost(self, cell: Cell, facts: Mapping[str, Any]) -> Money | None:
+        """See :meth:`decisions.pack.Pack.cost`."""
+        _, _, values = self._read(facts)
+        currency = self._currency(values) if self._money else None
+        try:
+            _, constant, function = compile_cell(cell, "cost", COST, currency)
+        except MissingCurrency as error:
+            raise self._no_amount(currency, error) from None
+        found: Money | None = constant if function is None else function(values)
+        return found
+
+    def _read(self, facts: Mapping[str, Any]) -> tuple[Codes, dict[str, Any], dict[str, Any]]:
+        """Every fact as its code, in JSON types, and as its Python value."""
         codes: Codes = {}
         stored: dict[str, Any] = {}
         try:
@@ -86,47 +140,7 @@ class Engine:
                 stored[name] = json_of(kind, value)
         except (KeyError, TypeError):
             raise self._wrong(facts) from None
-        currency = self._currency(values) if self._money else None
-        plan = self._plans.get(currency)
-        if plan is None:
-            plan = self._plan(currency)
-        if self._ages:
-            self._add_ages(values, now, codes)
-        outputs: dict[str, Any] = {}
-        fired: list[FiredRule] = []
-        lines: list[TraceLine] = []
-        told = lines if trace else None
-        for table in plan:
-            if not table.begin(codes, values):
-                continue
-            rows = table.run(codes, values, told)
-            if table.hit == "collect":
-                each = [table.results(row, codes, values) for row in rows]
-                for name in table.outputs:
-                    outputs[name] = [result[name] for result in each]
-                fired += [fired_rule(table.name, *pair) for pair in zip(rows, each, strict=True)]
-            elif rows:
-                result = table.results(rows[0], codes, values)
-                outputs.update(result)
-                fired.append(fired_rule(table.name, rows[0], result))
-            else:
-                outputs.update(dict.fromkeys(table.outputs))
-        found: Decision = built(
-            Decision,
-            {
-                "policy": self.name,
-                "version": self.version,
-                "hash": self.hash,
-                "rule": fired[0].rule if fired else "",
-                "why": fired[0].why if fired else "no rule holds",
-                "fired": tuple(fired),
-                "trace": tuple(lines),
-                "facts": stored,
-                "outputs": outputs,
-            },
-            _DECISION_FIELDS,
-        )
-        return found
+        return codes, stored, values
 
     def attribute_fact(self, field: str, value: Any) -> Any:
         """A caller's attribute (JSON types) as a fact. Raises :class:`InvalidRequest`."""
@@ -174,15 +188,18 @@ class Engine:
         try:
             plan = self._compiled(currency)
         except MissingCurrency as error:
-            name = self._money[0] if self._money else "the pack"
-            if currency is None:
-                message = "tells no currency, and the rules name amounts by currency"
-                raise FactError(name, message, f"money in {error.known}") from None
-            raise FactError(
-                name, f"the rules name no amount in {error.currency}", f"money in {error.known}"
-            ) from None
+            raise self._no_amount(currency, error) from None
         self._plans[currency] = plan
         return plan
+
+    def _no_amount(self, currency: str | None, error: MissingCurrency) -> FactError:
+        message = (
+            "tells no currency, and the rules name amounts by currency"
+            if currency is None
+            else f"the rules name no amount in {error.currency}"
+        )
+        name = self._money[0] if self._money else "the pack"
+        return FactError(name, message, f"money in {error.known}")
 
     def _compiled(self, currency: str | None) -> tuple[CompiledTable, ...]:
         last = self.tables[-1].name

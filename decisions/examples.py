@@ -17,46 +17,58 @@ from decisions.literals import Scope, read_literal
 from decisions.reader import Parts
 from decisions.shapes import known_keys, rows
 from decisions.source import BAD, Node
-from decisions.types import ValueType, json_of
+from decisions.types import BROKEN, ValueType, json_of
 from domain.canonical import parse_instant
 from domain.decisions import Decision
 from domain.money import Money
 
 
+def read_examples(node: Node, parts: Parts, into: Collector) -> None:
+    """A finding for all in the examples that is wrong whatever the rules decide."""
+    _each_example(node, parts, None, into)
+
+
 def check_examples(node: Node, parts: Parts, engine: Engine, into: Collector) -> None:
     """Run every example of a pack; a finding for each that fails, or when a table has none."""
+    reached = _each_example(node, parts, engine, into)
+    if not into.findings:
+        for table in parts.tables:
+            if table.name not in reached:
+                place = node.get("examples") or node
+                into.add(place, "no-examples", f"no example reaches table {table.name}")
+
+
+def _each_example(node: Node, parts: Parts, engine: Engine | None, into: Collector) -> set[str]:
+    """The tables that some example reaches; none without an engine, which decides nothing."""
     block = node.get("examples")
     cases = rows(block, "examples", into)
-    if not cases:
-        if block is None or block.value is not BAD:
-            into.add(block or node, "no-examples", "a policy needs examples; it has none")
-        return
+    if not cases and (block is None or block.value == ()):
+        into.add(block or node, "no-examples", "a policy needs examples; it has none")
     usual = node.get("example_facts")
-    scope = Scope(into, engine.inputs, None)
-    base = _facts(usual, engine, scope) if usual is not None else {}
+    scope = Scope(into, parts.facts, None)
+    base = _facts(usual, scope) if usual is not None else {}
     reached: set[str] = set()
     for case in cases:
         decision = _run(case, base, parts, engine, scope)
         if decision is not None:
             reached |= {fired.table for fired in decision.fired}
+        if decision is not None or engine is None:
             _compare(case, decision, parts, scope)
-    if not into.findings:
-        for table in parts.tables:
-            if table.name not in reached:
-                into.add(block or node, "no-examples", f"no example reaches table {table.name}")
+    return reached
 
 
 def _run(
-    case: Node, base: dict[str, Any], parts: Parts, engine: Engine, scope: Scope
+    case: Node, base: dict[str, Any], parts: Parts, engine: Engine | None, scope: Scope
 ) -> Decision | None:
     into = scope.into
     before = len(into.findings)
     known_keys(case, ("given", "at", "expect"), into)
     given = case.get("given")
-    facts = {**base, **(_facts(given, engine, scope) if given is not None else {})}
-    start = datetime.combine(parts.effective_from, time(12), ZoneInfo(engine.zone))
+    facts = {**base, **(_facts(given, scope) if given is not None else {})}
+    zone = ZoneInfo(engine.zone if engine else "UTC")
+    start = datetime.combine(parts.effective_from, time(12), zone)
     at = _instant(case.get("at"), start.astimezone(UTC), into)
-    if len(into.findings) > before or at is None:
+    if len(into.findings) > before or at is None or engine is None:
         return None
     for name in parts.attributes:
         if not parts.attributes[name].required:
@@ -78,17 +90,17 @@ def _instant(node: Node | None, default: datetime, into: Collector) -> datetime 
         return None
 
 
-def _facts(node: Node, engine: Engine, scope: Scope) -> dict[str, Any]:
+def _facts(node: Node, scope: Scope) -> dict[str, Any]:
     if not isinstance(node.value, dict):
         scope.into.add(node, "wrong-type", f"facts are a map by input, not {node.shape()}")
         return {}
     found = {}
     for key_node, name, item in node.items():
-        kind = engine.inputs.get(name)
+        kind = scope.inputs.get(name)
         if kind is None:
             scope.into.add(
                 key_node, "undefined-input", f"{name!r} is no input of this pack",
-                allowed=sorted(engine.inputs), wrong=name,
+                allowed=sorted(scope.inputs), wrong=name,
             )  # fmt: skip
             continue
         good, value = _value(kind, item, scope)
@@ -99,6 +111,10 @@ def _facts(node: Node, engine: Engine, scope: Scope) -> dict[str, Any]:
 
 def _value(kind: ValueType, node: Node, scope: Scope) -> tuple[bool, Any]:
     """One fact or result as a Python value; money is a map of one currency."""
+    if kind.kind == BROKEN:
+        return False, None
+    if kind.fields and isinstance(node.value, tuple):
+        return _entries(kind, node.value, scope)
     literal = read_literal(kind, node, scope)
     if literal is None:
         return False, None
@@ -111,7 +127,20 @@ def _value(kind: ValueType, node: Node, scope: Scope) -> tuple[bool, Any]:
     return True, Money(amount_minor=minor, currency=currency)
 
 
-def _compare(case: Node, decision: Decision, parts: Parts, scope: Scope) -> None:
+def _entries(kind: ValueType, items: tuple[Node, ...], scope: Scope) -> tuple[bool, Any]:
+    """Entries with fields, as :class:`decisions.outputs.Entries` gives them."""
+    fields = {"id": ValueType("enum", values=kind.values, of=kind.of), **dict(kind.fields)}
+    before = len(scope.into.findings)
+    found = []
+    for item in items:
+        known_keys(item, tuple(fields), scope.into)
+        read = {n: _value(fields[n], part, scope) for _, n, part in item.items() if n in fields}
+        found.append({name: value for name, (_, value) in read.items()})
+    return len(scope.into.findings) == before, tuple(found)
+
+
+def _compare(case: Node, decision: Decision | None, parts: Parts, scope: Scope) -> None:
+    """Each expectation against what was decided; without a decision it is read only."""
     into = scope.into
     expect = case.get("expect")
     if expect is None or not isinstance(expect.value, dict) or not expect.value:
@@ -119,9 +148,11 @@ def _compare(case: Node, decision: Decision, parts: Parts, scope: Scope) -> None
         return
     outputs = {name: (t, kind) for t in parts.tables for name, kind in t.outputs.items()}
     for key_node, key, item in expect.items():
-        if key == "rule":
+        if key in ("rule", "rules") and decision is None:
+            continue
+        if key == "rule" and decision is not None:
             _rule(item, decision.rule, decision, into)
-        elif key == "rules":
+        elif key == "rules" and decision is not None:
             for _, name, wanted in item.items():
                 fired = [f.rule for f in decision.fired if f.table == name]
                 got: Any = fired[0] if len(fired) == 1 else (fired or None)
@@ -150,14 +181,19 @@ def _rule(node: Node, got: Any, decision: Decision, into: Collector) -> None:
 
 
 def _output(
-    name: str, node: Node, kind: ValueType, many: bool, decision: Decision, scope: Scope
+    name: str,
+    node: Node,
+    kind: ValueType,
+    many: bool,
+    decision: Decision | None,
+    scope: Scope,
 ) -> None:
-    if name not in decision.outputs:
+    if decision is not None and name not in decision.outputs:
         scope.into.add(node, "failed-example", f"there is no {name}: its table did not run")
         return
     items = node.value if many and isinstance(node.value, tuple) else (node,)
     read = [_value(kind.or_null(), item, scope) for item in items]
-    if not all(good for good, _ in read):
+    if decision is None or not all(good for good, _ in read):
         return
     values = [json_of(kind.kind, value) for _, value in read]
     wanted = values if many else values[0]

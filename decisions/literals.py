@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from decisions.durations import parse_duration
 from decisions.findings import Collector
 from decisions.source import BAD, Node
-from decisions.types import BROKEN, WHOLE, WORDS, ValueType, microseconds
+from decisions.types import BROKEN, SEVERAL, WHOLE, WORDS, ValueType, microseconds
 from domain.canonical import parse_instant
 from domain.deadlines import BusinessCalendar
+
+if TYPE_CHECKING:
+    from decisions.jurisdictions import Entry
 
 
 @dataclass
@@ -24,7 +28,8 @@ class Scope:
 
     ``inputs`` are the names that conditions may use, with their types; ``currencies`` those
     that the pack declares (None: not declared, so each literal names its own). ``results`` are
-    the inputs that earlier tables answer; ``units`` the unit in which each age is measured.
+    the inputs that earlier tables answer; ``units`` the unit in which each age is measured;
+    ``law`` what the pack's rule books say, as ``book.entry``.
     """
 
     into: Collector
@@ -34,6 +39,7 @@ class Scope:
     calendar: BusinessCalendar | None = None
     results: frozenset[str] = frozenset()
     units: dict[str, tuple[str, Node]] = field(default_factory=dict)
+    law: Mapping[str, Entry] = field(default_factory=dict)
 
 
 class MissingCurrency(Exception):
@@ -47,10 +53,12 @@ class MissingCurrency(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A constant. ``value`` is the type's Python value, for money minor units by currency."""
+    """A constant. ``value`` is the type's Python value, for money minor units by currency;
+    ``unverified`` names the term of a rule book that it is, when nobody has read its source."""
 
     value: Any
     is_money: bool = False
+    unverified: str = ""
 
     def pick(self, currency: str | None, chosen: Mapping[str, str]) -> Any:
         """The constant in a currency. Raises :class:`MissingCurrency`."""
@@ -144,7 +152,7 @@ def read_literal(kind: ValueType, node: Node, scope: Scope) -> Literal | None:
     if kind.kind == "money":
         amounts = read_amounts(kind, node, scope)
         return None if amounts is None else Literal(amounts, is_money=True)
-    if kind.kind in ("set", "list"):
+    if kind.kind == "set" or kind.kind in SEVERAL:
         return _read_words(kind, node, scope)
     return _read_scalar(kind, node, scope)
 
@@ -173,6 +181,8 @@ def _read_scalar(kind: ValueType, node: Node, scope: Scope) -> Literal | None:
     if kind.kind in WORDS:
         return Literal(value) if known_word(kind, value, node, scope) else None
     try:
+        if kind.kind == "duration":
+            return Literal(parse_duration(value))
         if kind.kind == "date":
             day = date.fromisoformat(value)
             return _bounded(kind, day, day.toordinal(), node, scope)
@@ -205,9 +215,19 @@ def _read_words(kind: ValueType, node: Node, scope: Scope) -> Literal | None:
     if not isinstance(node.value, tuple):
         _wrong(kind, node, scope)
         return None
+    words = read_ids(kind, node, node.value, scope)
+    if words is None:
+        return None
+    return Literal(frozenset(words) if kind.kind == "set" else tuple(words))
+
+
+def read_ids(
+    kind: ValueType, owner: Node, items: tuple[Node, ...], scope: Scope
+) -> list[str] | None:
+    """Words of ``kind``, none of them twice; a choice needs one at least."""
     words: list[str] = []
     good = True
-    for item in node.value:
+    for item in items:
         if item.value is BAD:
             good = False
         elif not isinstance(item.value, str):
@@ -220,9 +240,10 @@ def _read_words(kind: ValueType, node: Node, scope: Scope) -> Literal | None:
             good = False
         else:
             words.append(item.value)
-    if not good:
+    if kind.kind == "choice" and not items:
+        scope.into.add(owner, "empty-choice", "a choice of nothing", allowed=kind.words())
         return None
-    return Literal(frozenset(words) if kind.kind == "set" else tuple(words))
+    return words if good else None
 
 
 def read_amounts(

@@ -1,35 +1,52 @@
 """``LOCK.json``: which versions are released, with their hashes. Released files never change.
 
-``{"refund": {"1": "<sha-256 of the content>"}}``. A version that is not listed is a draft.
+``{"refund": {"1": "<sha-256 of the content>"}}``, or with who released it and when:
+``{"hash": "…", "released_by": "lin", "released_at": "2026-11-22T09:00:00.000000Z"}``. A
+version that is not listed is a draft.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from decisions.findings import Finding
 from decisions.pack import Pack
+from domain.canonical import instant
+from domain.errors import InvalidRequest, Refused
+
+if TYPE_CHECKING:
+    from decisions.library import Library
 
 LOCK = "LOCK.json"
 
 
 def read_lock(directory: Path) -> tuple[dict[str, dict[str, str]], list[Finding]]:
-    """The lock's entries by name and version; empty when there is no lock."""
+    """The released hashes by name and version; empty when there is no lock."""
+    try:
+        return {
+            name: {version: _hash(entry) for version, entry in versions.items()}
+            for name, versions in _entries(directory).items()
+        }, []
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        return {}, [_finding(directory, LOCK, "lock", f"the lock cannot be read: {error}")]
+
+
+def _entries(directory: Path) -> dict[str, dict[str, Any]]:
     path = directory / LOCK
     if not path.exists():
-        return {}, []
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("not a map by policy")
-        return {
-            str(name): {str(version): str(value) for version, value in versions.items()}
-            for name, versions in found.items()
-        }, []
-    except (OSError, ValueError, AttributeError) as error:
-        return {}, [_finding(directory, LOCK, "lock", f"the lock cannot be read: {error}")]
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError("not a map by policy")
+    return found
+
+
+def _hash(entry: Any) -> str:
+    return str(entry["hash"] if isinstance(entry, dict) else entry)
 
 
 def check_lock(directory: Path, packs: Iterable[tuple[Pack, str]]) -> list[Finding]:
@@ -59,25 +76,55 @@ def check_lock(directory: Path, packs: Iterable[tuple[Pack, str]]) -> list[Findi
     return findings
 
 
-def write_lock(directory: Path) -> dict[str, dict[str, str]]:
-    """Release every pack that is not released yet; returns the new lock.
+def release(
+    library: Library, directory: Path, pack: Pack, by: str, now: datetime, signed_by: str = ""
+) -> None:
+    """List ``pack``, one of ``library`` as it was loaded from ``directory``, as released.
 
-    Raises :class:`~decisions.findings.PolicyErrors` when a pack does not load or a released
-    one has changed: a lock is added to, never corrected.
+    ``by`` is who releases it, ``now`` the UTC instant; ``signed_by`` answers for what the pack's
+    rule books hold unverified. A lock is added to, never corrected.
+
+    Raises :class:`InvalidRequest` (field ``by``) when nobody is named, and :class:`Refused` when
+    the version is released already (``released``), ``by`` is its owner (``own_policy``: what one
+    writes, another releases; nor may the owner sign), something is not verified and nobody
+    signed (``unverified``), or its first day has begun (``in_the_past``: cases of that day
+    were decided under the version before). That versions follow each other in time is checked
+    when a library is loaded.
     """
-    from decisions.library import Library
-
-    library = Library.load(directory)
-    lock, _ = read_lock(directory)
-    for pack in library.packs:
-        lock.setdefault(pack.name, {}).setdefault(str(pack.version), pack.hash)
+    what = f"{pack.name} v{pack.version}"
+    if not by.strip():
+        raise InvalidRequest("by", "is empty", "who releases it: an id such as lin")
+    entries = _entries(directory)
+    if str(pack.version) in entries.get(pack.name, {}):
+        following = library.versions(pack.name)[-1].version + 1
+        raise Refused("released", f"{what} is released; write v{following}.yaml for a change")
+    if pack.owner in (by, signed_by):
+        raise Refused("own_policy", f"{pack.owner} owns {pack.name}: somebody else releases it")
+    doubts = sorted(
+        f"{book.id}.{entry.id}" for book in pack.rule_books.values() for entry in book.unverified()
+    )
+    if doubts and not signed_by.strip():
+        raise Refused(
+            "unverified",
+            f"{what} holds what nobody has read in its source: {', '.join(doubts)}; name who "
+            "answers for it with --signed-by, or read it and write verified: true",
+        )
+    if pack.effective_at <= now:
+        raise Refused(
+            "in_the_past",
+            f"{what} would be in force from {pack.effective_from}, which has begun; set "
+            "effective_from to a day to come",
+        )
+    entry = {"hash": pack.hash, "released_at": instant(now), "released_by": by}
+    if doubts:
+        entry["unverified_signed_by"] = signed_by
+    entries.setdefault(pack.name, {})[str(pack.version)] = entry
     ordered = {
         name: dict(sorted(versions.items(), key=lambda item: int(item[0])))
-        for name, versions in sorted(lock.items())
+        for name, versions in sorted(entries.items())
     }
-    text = json.dumps(ordered, indent=2) + "\n"
+    text = json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
     (directory / LOCK).write_text(text, encoding="utf-8")
-    return ordered
 
 
 def _finding(directory: Path, name: str, code: str, message: str) -> Finding:

@@ -13,7 +13,9 @@ from decisions.findings import Collector
 from decisions.shapes import known_keys
 from decisions.source import BAD, Node, parse, read_text
 
-MAPS = ("calendars", "routes", "texts", "catalogues", "attributes")
+MAPS = (
+    "calendars", "routes", "texts", "catalogues", "attributes", "jurisdictions", "clocks",
+)  # fmt: skip
 LISTS = ("authority",)
 MOST_INCLUDES = 50
 

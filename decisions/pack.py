@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
+from decisions.analysis import check_tables
 from decisions.blocks import SlotRule
+from decisions.counters import Counter
 from decisions.engine import Engine
-from decisions.examples import check_examples
+from decisions.examples import check_examples, read_examples
 from decisions.findings import Collector, PolicyErrors
+from decisions.jurisdictions import RuleBook
 from decisions.merge import merged, shown
 from decisions.reader import Parts, read_pack
 from decisions.source import Node, node_of, parse, read_text
 from decisions.table import Table
-from decisions.types import ValueType, from_json
+from decisions.types import ValueType, from_json, ids_of
 from domain.actors import Role
 from domain.canonical import canonical_json, sha256_of
 from domain.deadlines import BusinessCalendar, Settlement
@@ -64,11 +67,15 @@ class Pack:
         if document is None:
             raise PolicyErrors(into.findings)
         joined = merged(document, root, into)
-        pack = cls._built(joined, into)
-        if pack is None or into.findings:
-            # examples mean nothing while the rules are wrong
+        parts = read_pack(joined, into)
+        if parts is not None and into.findings:
+            # what an example decides means nothing while the rules are wrong
+            read_examples(joined, parts, into)
+        if parts is None or into.findings:
             raise PolicyErrors(into.findings)
-        check_examples(joined, pack._parts, pack._engine, into)
+        pack = cls._of(parts, joined)
+        check_examples(joined, parts, pack._engine, into)
+        check_tables(joined, parts, into)
         into.raise_if_any()
         return pack
 
@@ -84,17 +91,13 @@ class Pack:
         except (TypeError, ValueError, RecursionError) as error:
             into.add(Node(None, "content"), "syntax", f"not the content of a pack: {error}")
             raise PolicyErrors(into.findings) from error
-        pack = cls._built(node, into)
-        into.raise_if_any()
-        if pack is None:
+        parts = read_pack(node, into)
+        if parts is None or into.findings:
             raise PolicyErrors(into.findings)
-        return pack
+        return cls._of(parts, node)
 
     @classmethod
-    def _built(cls, document: Node, into: Collector) -> Self | None:
-        parts = read_pack(document, into)
-        if parts is None or into.findings:
-            return None
+    def _of(cls, parts: Parts, document: Node) -> Self:
         plain = document.plain()
         return cls(parts, canonical_json(plain), Engine(parts, sha256_of(plain)))
 
@@ -149,7 +152,19 @@ class Pack:
 
     @property
     def catalogues(self) -> Mapping[str, Mapping[str, Any]]:
-        return self._parts.catalogues
+        """Items in JSON types by catalogue and id; ``decisions.catalogues`` names their kinds
+        and parameters."""
+        return self._parts.catalogues.items
+
+    @property
+    def counters(self) -> Mapping[str, Counter]:
+        """The inputs that are computed from the books over a window."""
+        return self._parts.counters
+
+    @property
+    def repins(self) -> tuple[int, ...]:
+        """Earlier versions whose running cases are to go on under this one."""
+        return self._parts.repins
 
     @property
     def currencies(self) -> tuple[str, ...] | None:
@@ -166,6 +181,32 @@ class Pack:
         :class:`Undecided` where the tables leave the facts open.
         """
         return self._engine.decide(facts, now, trace)
+
+    def chosen(self, decision: Decision, output: str, item: str) -> Mapping[str, Any]:
+        """The entry ``item`` that a customer took of a choice, with its fields.
+
+        Raises :class:`InvalidRequest` (field: the output's name) when it was not among them,
+        ``LookupError`` when the output is no choice of this pack.
+        """
+        kinds = {name: kind for table in self.tables for name, kind in table.outputs.items()}
+        if output not in kinds or kinds[output].kind != "choice":
+            raise LookupError(f"policy {self.name} v{self.version} has no choice {output!r}")
+        offered = decision.outputs.get(output) or []
+        ids = ids_of(offered)
+        if item not in ids:
+            raise InvalidRequest(output, f"{item!r} was not offered", ", ".join(ids) or "nothing")
+        entry = offered[ids.index(item)]
+        return entry if isinstance(entry, dict) else {"id": entry}
+
+    def cost(self, catalogue: str, item: str, facts: Mapping[str, Any]) -> Money | None:
+        """What an offer costs by its ``cost`` rule over ``facts``; None when it states none.
+
+        Raises :class:`FactError` as :meth:`decide`, ``LookupError`` for an unknown item.
+        """
+        if item not in self.catalogues.get(catalogue, {}):
+            raise LookupError(f"policy {self.name} v{self.version} has no {catalogue}.{item}")
+        cell = self._parts.catalogues.costs.get((catalogue, item))
+        return None if cell is None else self._engine.cost(cell, facts)
 
     def attribute_facts(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """The caller's attributes as facts, by ``attributes.name``; absent ones are None.
@@ -208,6 +249,11 @@ class Pack:
         if self._parts.settlement is None:
             raise LookupError(f"policy {self.name} v{self.version} has no timers.settlement")
         return self._parts.settlement.with_calendar(self.calendar())
+
+    @property
+    def rule_books(self) -> Mapping[str, RuleBook]:
+        """What law asks: the pack's jurisdictions by code, its clocks by name."""
+        return {**self._parts.jurisdictions, **self._parts.clocks}
 
     def route(self, route_id: str) -> tuple[SlotRule, ...]:
         """The slots of an approval route; empty means that nobody is asked.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
 
 from decisions.blocks import (
     LANGUAGES,
@@ -13,13 +12,14 @@ from decisions.blocks import (
     SettlementRule,
     SlotRule,
     read_authority,
-    read_catalogues,
     read_routes,
     read_texts,
     read_timers,
 )
 from decisions.calendars import read_calendars, read_date
+from decisions.catalogues import Catalogues, catalogue_words, read_catalogues
 from decisions.conditions import Condition, read_conditions
+from decisions.counters import Counter
 from decisions.declarations import (
     NAME,
     Attribute,
@@ -29,19 +29,26 @@ from decisions.declarations import (
     read_outputs,
 )
 from decisions.findings import Collector
+from decisions.jurisdictions import (
+    RuleBook,
+    entries_by_name,
+    read_clock_books,
+    read_jurisdictions,
+)
 from decisions.literals import Scope, is_currency
 from decisions.merge import LISTS, MAPS
 from decisions.shapes import entries, known_keys, read_name, rows
 from decisions.source import BAD, Node
 from decisions.table import HITS, Table, read_rules
-from decisions.types import ValueType
+from decisions.types import SEVERAL, WORDS, ValueType
 from domain.deadlines import BusinessCalendar
 
 FORMAT = 1
+MOST_VERSIONS = 999_999
 TABLE_KEYS = ("hit", "when", "inputs", "outputs", "rules", "accept_gaps")
 HEAD_KEYS = (
     "format", "policy", "version", "effective_from", "owner", "currencies", "languages",
-    "includes", "tables", "examples", "example_facts", "timers", *MAPS, *LISTS,
+    "includes", "repin", "tables", "examples", "example_facts", "timers", *MAPS, *LISTS,
 )  # fmt: skip
 
 
@@ -64,7 +71,17 @@ class Parts:
     routes: dict[str, tuple[SlotRule, ...]]
     authority: tuple[Limit, ...]
     texts: dict[str, dict[str, str]]
-    catalogues: dict[str, dict[str, Any]]
+    catalogues: Catalogues
+    jurisdictions: dict[str, RuleBook]
+    clocks: dict[str, RuleBook]
+    counters: dict[str, Counter]
+    repins: tuple[int, ...]
+
+    @property
+    def facts(self) -> dict[str, ValueType]:
+        """Every fact that the tables may read, attributes included (``attributes.tier``)."""
+        named = {f"attributes.{name}": item.kind for name, item in self.attributes.items()}
+        return {**self.inputs, **named}
 
 
 def read_pack(node: Node, into: Collector) -> Parts | None:
@@ -72,9 +89,9 @@ def read_pack(node: Node, into: Collector) -> Parts | None:
     if not isinstance(node.value, dict):
         into.add(node, "wrong-type", f"a policy is a map, not {node.shape()}")
         return None
-    version = node.get("format")
-    if version is None or version.value != FORMAT or version.value is True:
-        into.add(version or node, "format", "format: 1 is missing", allowed="1")
+    format_node = node.get("format")
+    if format_node is None or format_node.value != FORMAT or format_node.value is True:
+        into.add(format_node or node, "format", "format: 1 is missing", allowed="1")
         return None
     single = "tables" not in node.value
     known_keys(node, (*HEAD_KEYS, *TABLE_KEYS) if single else HEAD_KEYS_STAGED, into)
@@ -82,14 +99,18 @@ def read_pack(node: Node, into: Collector) -> Parts | None:
     for item in _items(node, "currencies"):
         if isinstance(item.value, str) and not is_currency(item.value):
             into.add(item, "unknown-currency", f"{item.value!r} is no currency code")
+            # amounts are not to name a currency that there is not
+            currencies = tuple(c for c in currencies or () if c != item.value) or None
     languages = _words(node, "languages", into, LANGUAGES)
     calendars = read_calendars(node.get("calendars"), into)
     calendar, settlement = read_timers(node.get("timers"), calendars, into)
     routes = read_routes(node.get("routes"), into)
     texts = read_texts(node.get("texts"), languages, into)
-    catalogues = read_catalogues(node.get("catalogues"), into)
-    attributes = read_attributes(node.get("attributes"), into)
-    inputs = read_inputs(node.get("inputs"), into)
+    vocabulary = Vocabulary(tuple(texts), tuple(routes), catalogue_words(node.get("catalogues")))
+    jurisdictions = read_jurisdictions(node.get("jurisdictions"), into)
+    clocks = read_clock_books(node.get("clocks"), into)
+    attributes = read_attributes(node.get("attributes"), vocabulary, into)
+    inputs, counters = read_inputs(node.get("inputs"), vocabulary, into)
     if not inputs and not attributes and node.get("inputs") is None:
         into.add(node, "missing-key", "inputs is missing: the facts that the rules read")
     known = calendars.get(calendar or "")
@@ -99,10 +120,9 @@ def read_pack(node: Node, into: Collector) -> Parts | None:
         currencies,
         known.zone if known else "UTC",
         known,
+        law=entries_by_name({**jurisdictions, **clocks}),
     )
-    vocabulary = Vocabulary(
-        tuple(texts), tuple(routes), {name: tuple(items) for name, items in catalogues.items()}
-    )
+    catalogues = read_catalogues(node.get("catalogues"), tuple(texts), scope)
     tables = _read_tables(node, single, scope, vocabulary)
     authority = read_authority(node.get("authority"), scope)
     name = read_name(node, "policy", into)
@@ -113,12 +133,38 @@ def read_pack(node: Node, into: Collector) -> Parts | None:
         into.add(number, "wrong-type", "version is a whole number from 1")
     start = read_date(node, "effective_from", into)
     owner = read_name(node, "owner", into)
-    if name is None or number is None or not isinstance(number.value, int) or start is None:
-        return None
+    # whatever is missing has its finding: the rest is read all the same
+    version = (
+        number.value if number is not None and isinstance(number.value, int) else MOST_VERSIONS
+    )
     return Parts(
-        name, number.value, start, owner or "", currencies, languages, inputs, attributes,
-        tables, calendars, calendar, settlement, routes, authority, texts, catalogues,
+        name or "", version, start or date.min, owner or "", currencies, languages, inputs,
+        attributes, tables, calendars, calendar, settlement, routes, authority, texts, catalogues,
+        jurisdictions, clocks, counters, _read_repin(node.get("repin"), version, into),
     )  # fmt: skip
+
+
+def _read_repin(node: Node | None, version: int, into: Collector) -> tuple[int, ...]:
+    """``repin: [1, 2]``: earlier versions whose running cases go on under this one."""
+    if node is None or node.value is BAD:
+        return ()
+    if not isinstance(node.value, tuple) or not node.value:
+        into.add(node, "wrong-type", f"repin is a list of versions, not {node.shape()}")
+        return ()
+    found: list[int] = []
+    for item in node.value:
+        number = item.value
+        if number is BAD:
+            continue
+        if not isinstance(number, int) or isinstance(number, bool):
+            into.add(item, "wrong-type", f"{item.shape()} where a version belongs", allowed="1, 2")
+        elif not 1 <= number < version:
+            into.add(item, "out-of-range", f"version {number} is not an earlier one")
+        elif number in found:
+            into.add(item, "duplicate-value", f"version {number} stands twice")
+        else:
+            found.append(number)
+    return tuple(sorted(found))
 
 
 HEAD_KEYS_STAGED = (*HEAD_KEYS, "inputs")
@@ -203,7 +249,7 @@ def _read_table(
     results = {
         f"{table.name}.{output}": kind
         for table in earlier.values()
-        for output, kind in table.outputs.items()
+        for output, kind in _results(table).items()
     }
     guard_scope = _scope(pack, {**pack.inputs, **_all_nullable(results)}, results)
     guard: tuple[Condition, ...] = ()
@@ -216,6 +262,7 @@ def _read_table(
     aliases = {} if is_single else _read_aliases(node.get("inputs"), pack.inputs, seen, into)
     inputs = {**pack.inputs, **seen, **{name: seen[source] for name, source in aliases.items()}}
     scope = _scope(pack, inputs, {*seen, *aliases})
+    scope.units.update(guard_scope.units)
     hit = "first"
     hit_node = node.get("hit")
     if hit_node is not None:
@@ -229,7 +276,7 @@ def _read_table(
     outputs = read_outputs(node.get("outputs"), vocabulary, into)
     if node.get("outputs") is None:
         into.add(node, "missing-key", "outputs is missing: what the rules answer")
-    rules = read_rules(node.get("rules"), node, hit, outputs, scope)
+    rules = read_rules(node.get("rules"), node, outputs, scope)
     gaps = []
     for gap in rows(node.get("accept_gaps"), "accept_gaps", into):
         known_keys(gap, ("when", "why"), into)
@@ -237,23 +284,11 @@ def _read_table(
         conditions = read_conditions(gap.get("when"), gap, scope)
         if conditions is not None:
             gaps.append(conditions)
-    table = Table(name, hit, guard, inputs, aliases, outputs, rules, tuple(gaps))
-    closing = any(
-        rule.get("when") is not None and rule.plain()["when"] == {}
-        for rule in _items(node, "rules")
-    )
-    if hit != "collect" and not closing and node.get("accept_gaps") is None:
-        into.add(
-            node.get("rules") or node, "gap",
-            f"table {name} does not say what happens when no rule holds",
-            allowed="a last rule with when: {}, or accept_gaps",
-        )  # fmt: skip
-    return table
+    return Table(name, hit, guard, inputs, aliases, outputs, rules, tuple(gaps))
 
 
 def _scope(pack: Scope, inputs: dict[str, ValueType], results: Iterable[str]) -> Scope:
-    named = frozenset(results)
-    return Scope(pack.into, inputs, pack.currencies, pack.zone, pack.calendar, named)
+    return replace(pack, inputs=inputs, results=frozenset(results), units={})
 
 
 def _all_nullable(results: dict[str, ValueType]) -> dict[str, ValueType]:
@@ -264,21 +299,29 @@ def _seen_by(earlier: dict[str, Table], guard: tuple[Condition, ...]) -> dict[st
     """Results of earlier tables as this table sees them.
 
     A result may be null unless its table always answers whenever this one runs: it is closed,
-    and each condition of its guard stands in this table's guard too. Several answers
-    (``collect``) are no input.
+    and each condition of its guard stands in this table's guard too.
     """
     found: dict[str, ValueType] = {}
     for table in earlier.values():
-        if table.hit == "collect":
-            continue
-        always = table.is_closed and all(
+        always = (table.is_closed or table.hit == "collect") and all(
             any(c.input == own.input and c.test == own.test for own in guard) for c in table.guard
         )
-        for output, kind in table.outputs.items():
-            as_input = ValueType("set", kind.nullable, values=kind.values, of=kind.of)
-            seen = as_input if kind.kind == "list" else kind
-            found[f"{table.name}.{output}"] = seen if always else seen.or_null()
+        for output, kind in _results(table).items():
+            found[f"{table.name}.{output}"] = kind if always else kind.or_null()
     return found
+
+
+def _results(table: Table) -> dict[str, ValueType]:
+    """A table's outputs as inputs of later ones: lists, and the words that a ``collect``
+    gathers, are sets; its other answers are no input."""
+    many = table.hit == "collect"
+    return {
+        name: ValueType("set", kind.nullable and not many, values=kind.values, of=kind.of)
+        if kind.kind in SEVERAL or (many and kind.kind in WORDS)
+        else kind
+        for name, kind in table.outputs.items()
+        if not many or kind.kind in SEVERAL or kind.kind in WORDS
+    }
 
 
 def _read_aliases(

@@ -179,11 +179,21 @@ class _Reader:
         if depth > DEEPEST:
             self.stop(event, "depth", f"nested deeper than {DEEPEST} levels")
         if isinstance(event, yaml.AliasEvent):
-            self.stop(event, "unsafe", "aliases (*name) are not read: write the value out")
+            return self.unsafe(event, "aliases (*name) are not read: write the value out")
         if event.anchor is not None:
-            self.stop(event, "unsafe", "anchors (&name) are not read: write the value out")
+            self.unsafe(event, "anchors (&name) are not read: write the value out")
         if event.tag is not None:
-            self.stop(event, "unsafe", f"tags are not read: {event.tag}")
+            self.content(event, depth)
+            return self.unsafe(event, f"tags are not read: {event.tag}")
+        return self.content(event, depth)
+
+    def unsafe(self, event: Any, message: str) -> Node:
+        """Nothing is expanded or constructed, so reading goes on without it."""
+        place = self.at(event)
+        self.into.add(place, "unsafe", message)
+        return Node(BAD, place.file, place.line, place.column)
+
+    def content(self, event: Any, depth: int) -> Node:
         if isinstance(event, yaml.ScalarEvent):
             return self.scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):

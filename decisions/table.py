@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from decisions.conditions import Condition, read_conditions
 from decisions.literals import Scope
-from decisions.outputs import Cell, read_cell
+from decisions.outputs import Cell, read_cell, unverified_law
 from decisions.shapes import known_keys, read_name
 from decisions.source import BAD, Node
 from decisions.types import ValueType
@@ -42,13 +42,20 @@ class Table:
     gaps: tuple[tuple[Condition, ...], ...]
 
     @property
+    def conditions(self) -> list[tuple[Condition, ...]]:
+        """Those of the guard, of each rule and of each accepted gap."""
+        return [self.guard, *(rule.when for rule in self.rules), *self.gaps]
+
+    @property
     def is_closed(self) -> bool:
-        """Whether a rule without conditions ends the table, so that something always fires."""
-        return self.hit != "collect" and any(not rule.when for rule in self.rules)
+        """Whether something always fires: gaps that are not accepted do not load."""
+        return self.hit != "collect" and (
+            not self.gaps or any(not rule.when for rule in self.rules)
+        )
 
 
 def read_rules(
-    node: Node | None, owner: Node, hit: str, outputs: dict[str, ValueType], scope: Scope
+    node: Node | None, owner: Node, outputs: dict[str, ValueType], scope: Scope
 ) -> tuple[Rule, ...]:
     """The rules of a table; wrong ones are left out, each with its findings."""
     into = scope.into
@@ -60,17 +67,11 @@ def read_rules(
         into.add(node, "missing-key", "a table needs at least one rule")
     rules: list[Rule] = []
     places: dict[str, Node] = {}
-    closed_by: str | None = None
     for item in node.value:
         if not isinstance(item.value, dict):
             into.add(item, "wrong-type", f"a rule is a map, not {item.shape()}", allowed=RULE_KEYS)
             continue
-        if closed_by is not None and hit == "first":
-            into.add(item, "unreachable", f"rule {closed_by} above takes every case already")
         rule = _read_rule(item, outputs, scope, places)
-        when = item.get("when")
-        if when is not None and when.value == {}:
-            closed_by = closed_by or str(item.plain().get("id"))
         if rule is not None:
             rules.append(rule)
     return tuple(rules)
@@ -95,6 +96,8 @@ def _read_rule(
     then = _read_then(node, outputs, scope)
     if rule_id is None or why is None or when is None or then is None:
         return None
+    if unverified := sorted({name for cell in then.values() for name in unverified_law(cell)}):
+        why = f"{why} (not verified: {', '.join(unverified)})"
     return Rule(rule_id, why, when, then)
 
 

@@ -14,19 +14,22 @@ date     date                  "2026-12-01"                day number
 instant  datetime with a zone  UTC text, microseconds      microseconds since 1970
 ======== ===================== =========================== =========================
 
-Results of an earlier table have two more types of words: ``text`` (a key of ``texts``),
-``route`` (a key of ``routes``), ``item`` (an id of a catalogue), and ``list`` of words.
+Outputs have more types of words: ``text`` (a key of ``texts``), ``route`` (a key of
+``routes``), ``item`` (an id of a catalogue), ``list`` of such ids in order, and ``choice``, a
+list of which the customer takes one. With ``fields``, each entry of a list is a map of its
+``id`` and a value for each field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from decisions.durations import WRITTEN
 from decisions.findings import FactError
-from domain.canonical import instant, parse_instant
+from domain.canonical import instant, parse_instant, plain
 from domain.money import LARGEST_MINOR, Money
 
 WHOLE = frozenset({"int", "days", "bps"})
@@ -37,8 +40,11 @@ BROKEN = "broken"
 
 INPUT_KINDS = ("int", "money", "bps", "days", "bool", "enum", "set", "date", "instant")
 OUTPUT_KINDS = (
-    "enum", "money", "int", "bps", "days", "bool", "date", "text", "route", "item", "list",
+    "enum", "money", "int", "bps", "days", "bool", "date", "instant", "text", "route", "item",
+    "list", "choice",
 )  # fmt: skip
+SEVERAL = frozenset({"list", "choice"})
+"""Kinds of outputs that hold several ids in order; later tables see them as a set."""
 
 NULL = -(10**30)
 """The code of null among numbers: below every number, so that no interval holds it."""
@@ -54,7 +60,8 @@ _MICROSECOND = timedelta(microseconds=1)
 class ValueType:
     """``low`` and ``high`` are codes, inclusive; ``values`` the words of enum-like types.
 
-    ``of`` names where the words of ``item`` and ``list`` come from (``catalogue.offers``).
+    ``of`` names where the words of ``item`` and ``list`` come from (``catalogue.offers``);
+    ``fields`` are what each entry of a ``list`` or ``choice`` carries beside its id.
     """
 
     kind: str
@@ -63,6 +70,7 @@ class ValueType:
     high: int = LARGEST_MINOR
     values: tuple[str, ...] = ()
     of: str = ""
+    fields: tuple[tuple[str, ValueType], ...] = ()
 
     @property
     def ordered(self) -> bool:
@@ -83,12 +91,16 @@ class ValueType:
                 text = "true, false"
             case "enum" | "text" | "route" | "item":
                 text = ", ".join(self.values)
-            case "set" | "list":
-                text = "a set of " + ", ".join(self.values)
+            case "set" | "list" | "choice":
+                text = f"a {self.kind} of " + ", ".join(self.values)
+                if self.fields:
+                    text += " with " + ", ".join(name for name, _ in self.fields)
             case "date":
                 text = "a date"
             case "instant":
                 text = "an instant with a time zone"
+            case "duration":
+                text = WRITTEN
             case "money":
                 text = f"money from {self.low} to {self.high} minor units"
             case kind:
@@ -115,10 +127,15 @@ def code_of(kind: str, value: Any) -> Any:
             return value.toordinal()
         case "instant":
             return microseconds(value)
-        case "set" | "list":
-            return frozenset(value)
+        case "set" | "list" | "choice":
+            return frozenset(ids_of(value))
         case _:
             return value
+
+
+def ids_of(entries: Iterable[Any]) -> list[str]:
+    """The ids of a set's, list's or choice's entries."""
+    return [entry["id"] if isinstance(entry, dict) else entry for entry in entries]
 
 
 def json_of(kind: str, value: Any) -> Any:
@@ -134,8 +151,8 @@ def json_of(kind: str, value: Any) -> Any:
             return instant(value)
         case "set":
             return sorted(value)
-        case "list":
-            return list(value)
+        case "list" | "choice":
+            return plain(value)
         case _:
             return value
 
@@ -147,8 +164,8 @@ def seen(kind: str, value: Any) -> str:
     match kind:
         case "bool":
             return "true" if value else "false"
-        case "set" | "list":
-            return ", ".join(sorted(value)) or "none"
+        case "set" | "list" | "choice":
+            return ", ".join(sorted(ids_of(value))) or "none"
         case "instant":
             return instant(value)
         case _:

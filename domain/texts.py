@@ -14,6 +14,7 @@ from babel.numbers import format_currency
 
 from domain.cases import Language
 from domain.money import Money
+from domain.policy_texts import POLICY_CATALOGUE
 
 CATALOGUE: dict[str, dict[Language, str]] = {
     "status.open": {
@@ -99,6 +100,7 @@ CATALOGUE: dict[str, dict[Language, str]] = {
         Language.KO: "{amount}을(를) 보냈으나 입금을 확인하지 못했습니다. "
         "재무팀에서 처리하고 있습니다.",
     },
+    **POLICY_CATALOGUE,
 }
 
 

@@ -21,7 +21,7 @@ SENTENCE = (
 PARTS = (
     "domain", "decisions", "ledger", "activities", "workflows", "audit", "simulation",
     "web", "sandbox", "worker", "starter", "settings", "client",
-    "rendering",
+    "rendering", "commands",
 )  # fmt: skip
 
 
@@ -45,7 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"domain"},
     "client": {"domain", "ledger", "workflows", "settings"},
     "rendering": {"domain", "decisions", "ledger"},
-    "worker": set(PARTS) - {"sandbox", "starter", "web"},
+    "commands": {"domain", "decisions", "ledger", "audit", "settings", "rendering"},
+    "worker": set(PARTS) - {"sandbox", "starter", "web", "commands"},
     "starter": set(PARTS) - {"sandbox"},
 }
 

@@ -53,8 +53,9 @@ class CaseDesk:
     ) -> bool:
         """Wait until every slot is filled (True), or the case ended another way (False).
 
-        ``filled`` names who approved the slots that are filled in the books already. The earliest expiry counts for all. A claim that is being recorded when the time is
-        up is let finish: otherwise an expired case would collect an approval.
+        ``filled`` names who approved the slots that are filled in the books already. The
+        earliest expiry counts for all. A claim that is being recorded when the time is up is
+        let finish: otherwise an expired case would collect an approval.
         """
         self.slots = slots
         self.filled = dict(filled)

@@ -29,7 +29,7 @@ rules:
   - {id: RULE, why: by age, when: WHEN, then: {new: true}}
   - {id: REST, why: else, when: {}, then: {new: false}}
 examples:
-  - {given: {bought: "2020-01-01", charged: null}, expect: {}}
+  - {given: {bought: "2020-01-01", charged: null}, expect: {rule: RULE}}
 """
 
 

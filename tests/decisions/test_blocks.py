@@ -225,7 +225,8 @@ def test_a_broken_settlement_clock_is_told(block: str, code: str) -> None:
 
 
 def test_catalogues_name_what_outputs_may_hold() -> None:
-    catalogue = "catalogues: {offers: {pause: {kind: pause, months: 1}, cut: {kind: discount}}}\n"
+    cut = "cut: {kind: discount, limit_bps: 1000, months: 3}"
+    catalogue = f"catalogues: {{offers: {{pause: {{kind: pause, months: 1}}, {cut}}}}}\n"
     text = changed("currencies:", catalogue + "currencies:")
     text = changed("outputs:", "outputs:\n  ladder: {type: list, of: catalogue.offers}", text)
     text = text.replace("then: {answer", "then: {ladder: [pause, cut], answer")

@@ -289,7 +289,7 @@ def with_hit(hit: str, second: str, extra: str = "") -> str:
 
 def test_two_rules_under_unique_decide_nothing() -> None:
     gap = "accept_gaps: [{when: {tenure: {lt: 24}, plan: basic}, why: nobody asked yet}]\n"
-    pack = Pack.from_text(with_hit("unique", "{plan: pro}", gap))
+    pack = unchecked(with_hit("unique", "{plan: pro}", gap))
     assert pack.decide(SMALL_FACTS, NOON).rule == "LOYAL"
     with pytest.raises(Undecided, match="more than one rule holds: LOYAL, REST"):
         pack.decide({**SMALL_FACTS, "plan": "pro"}, NOON)
@@ -297,7 +297,7 @@ def test_two_rules_under_unique_decide_nothing() -> None:
 
 def test_an_accepted_gap_answers_null_and_any_other_gap_is_an_error() -> None:
     gap = "accept_gaps: [{when: {tenure: {lt: 10}, plan: basic}, why: nobody asked yet}]\n"
-    pack = Pack.from_text(with_hit("first", "{plan: pro}", gap))
+    pack = unchecked(with_hit("first", "{plan: pro}", gap))
     decision = pack.decide({**SMALL_FACTS, "tenure": 9}, NOON)
     assert decision.outputs == {"answer": None, "cap": None}
     assert (decision.rule, decision.fired) == ("", ())

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decisions import Library, Pack, facts_from_json
+from decisions import Pack, facts_from_json
 from domain.actors import Role
 from domain.decisions import Decision, RefundMethod, RefundVerdict
 from domain.money import Money
 from domain.refunds import RefundReason
-from tests.decisions.helpers import NOON, POLICIES, REFUND_FACTS, money, shipped
+from tests.decisions.helpers import NOON, REFUND_FACTS, money, shipped
 
 PACK = shipped("refund")
 EXPENSES = shipped("expense-log")
@@ -253,4 +253,3 @@ def test_nothing_of_an_expense_is_refused_with_a_text() -> None:
 def test_the_log_s_policy_reads_no_fact_that_a_refund_does_not_have() -> None:
     assert set(EXPENSES.inputs) < set(PACK.inputs)
     assert set(PACK.inputs) - set(EXPENSES.inputs) == {"twin_charge_hours"}
-    assert Library.load(POLICIES).names == ("expense-log", "refund")

@@ -178,6 +178,17 @@ def test_a_request_can_be_withdrawn_while_nothing_is_ordered(dev: Dev) -> None:
     assert "withdrawn" in shown.out
 
 
+def test_cases_that_run_are_not_taken_up_again(dev: Dev) -> None:
+    found = dev.command("reopen", "--all", "--json").json
+    assert found["open"] >= 1
+    assert found["reopened"] == []
+
+
+def test_reopening_asks_for_one_case_or_all(dev: Dev) -> None:
+    assert dev.command("reopen").code == 2
+    assert dev.command("reopen", "refund-x", "--all").code == 2
+
+
 def test_an_unknown_case_is_refused(dev: Dev) -> None:
     answer = dev.command("approve", "refund-nowhere", "--by", "ana", "--as", "lead", "--json")
     assert (answer.code, answer.json["why"]) == (1, "unknown_case")
@@ -250,7 +261,7 @@ def test_a_broken_policy_is_said_with_file_line_and_column(dev: Dev, tmp_path: P
     broken.write_text(text.replace("{linked: true}", "{linkt: true}", 1), encoding="utf-8")
     line = text.splitlines().index(next(x for x in text.splitlines() if "{linked: true}" in x)) + 1
     checked = dev.command("policy", "check", str(tmp_path / "policies"))
-    assert checked.code == 1
+    assert checked.code == 2
     assert f"refund/v1.yaml:{line}:" in checked.err
     assert "linkt" in checked.err
     found = dev.command("policy", "check", str(tmp_path / "policies"), "--json")
@@ -268,6 +279,27 @@ def test_the_books_verify_from_a_head_that_was_kept(dev: Dev) -> None:
     forged = dev.command("audit", "verify", "--head", f"{seq}:{digest[::-1]}")
     assert forged.code == 1
     assert dev.command("audit", "verify", "--head", "yesterday").code == 2
+
+
+def test_every_stored_decision_comes_out_again(dev: Dev) -> None:
+    replayed = dev.command("audit", "replay", "--json")
+    assert replayed.code == 0, replayed
+    assert replayed.json["decisions"] >= 12
+    assert replayed.json["differences"] == []
+
+
+def test_a_version_is_tried_on_the_cases_of_the_books(dev: Dev, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    first = tmp_path / "policies" / "refund" / "v1.yaml"
+    text = first.read_text(encoding="utf-8")
+    text = text.replace("version: 1", "version: 2", 1).replace("2026-01-01", "2036-01-01", 1)
+    text = text.replace("why: found, and up to 50.00", "why: found; up to 50.00")
+    second = first.with_name("v2.yaml")
+    second.write_text(text, encoding="utf-8")
+    found = dev.command("policy", "simulate", "--from", str(first), "--to", str(second), "--json")
+    assert found.code == 0, found
+    assert found.json["total"]["cases"] >= 12
+    assert found.json["changed"]["cases"] == 0
 
 
 def test_the_books_are_exported_with_totals_once(dev: Dev, tmp_path: Path) -> None:

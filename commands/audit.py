@@ -1,0 +1,123 @@
+"""``starter.py audit …``: proofs over the books."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from commands.running import DONE, REFUSED, AsJson, run
+from domain.errors import InvalidRequest
+from ledger.books import Books
+from ledger.chain import Head
+from rendering import bar, err, say, show_json, spinner
+from settings import load
+
+app = typer.Typer(help="Proofs over the books.", no_args_is_help=True)
+
+
+@asynccontextmanager
+async def opened_books() -> AsyncIterator[Books]:
+    """The books that the settings name. Raises ``Unreachable`` when there are none."""
+    books = await Books.open(load().database_url)
+    try:
+        yield books
+    finally:
+        await books.close()
+
+
+@app.command()
+def verify(
+    head: Annotated[
+        str, typer.Option(help="A head that you kept, as printed here: SEQ:HASH.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Recompute the chain, the sums, the approvals and the projection of the whole books."""
+    from audit import verify as proof
+
+    async def work() -> int:
+        kept = _head(head)
+        async with opened_books() as books:
+            with spinner("verifying the books"):
+                report = await proof.verify(books, expected_head=kept)
+        if as_json:
+            show_json(report)
+        else:
+            for finding in report.findings:
+                err.print(f"[bold red]{escape(str(finding))}[/]", highlight=False)
+            counts = ", ".join(
+                f"{n} {name.replace('_', ' ')}" for name, n in report.counts.items() if n
+            )
+            say(f"{counts}\nhead {report.head.seq}:{report.head.hash}")
+            if report.findings:
+                say(f"[bold red]{len(report.findings)} findings[/]")
+            else:
+                say("[bold green]the books verify[/]")
+        return REFUSED if report.findings else DONE
+
+    run(work())
+
+
+def _head(text: str) -> Head | None:
+    if not text:
+        return None
+    seq, _, digest = text.partition(":")
+    if not seq.isdigit() or len(digest) != 64:
+        raise InvalidRequest("head", f"{text!r} is no head", "SEQ:HASH as `audit verify` prints")
+    return Head(seq=int(seq), hash=digest)
+
+
+@app.command()
+def replay(as_json: AsJson = False) -> None:
+    """Decide every case of the books again, from its stored facts under its own policy.
+
+    Exit code 1: a decision comes out otherwise than it is written down.
+    """
+    from audit import replay as proof
+
+    async def work() -> int:
+        async with opened_books() as books:
+            async with books.reading() as reading:
+                count = (await reading.counts())["decisions"]
+            with bar("deciding again", count) as on_done:
+                report = await proof.replay(books, progress=on_done)
+        if as_json:
+            show_json(report)
+        else:
+            for difference in report.differences:
+                err.print(f"[bold red]{escape(str(difference))}[/]", highlight=False)
+            say(f"{report.decisions} decisions under {report.policies} policies")
+            count = len(report.differences) + report.dropped
+            if count:
+                say(f"[bold red]{count} come out otherwise[/]")
+            else:
+                say("[bold green]every decision comes out again[/]")
+        return DONE if report.is_clean else REFUSED
+
+    run(work())
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(help="A new or empty directory.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the books as CSV files with a manifest of totals and hashes."""
+    from audit import export as files
+
+    async def work() -> int:
+        async with opened_books() as books:
+            with spinner("exporting the books"):
+                manifest = await files.export(books, directory)
+        if as_json:
+            show_json(manifest)
+        else:
+            say(f"[green]exported[/] to {directory}")
+        return DONE
+
+    run(work())
