@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     actor_signing_key: SecretStr = SecretStr("")
     actor_verify_key: str = ""
     policies: Path = ROOT / "policies"
+    allow_drafts: bool = False
     notices_file: Path = Path("var/notices.jsonl")
     attempt_seconds: int = Field(default=30, ge=1, le=600)
     worker_cache: int = Field(default=200, ge=0)

@@ -107,7 +107,7 @@ async def collaborators(
     """Everything a worker holds open, closed again at the end."""
     if not settings.stripe_api_key.get_secret_value():
         raise Unreachable("REDRESS_STRIPE_API_KEY is not set: the provider cannot be called")
-    library = Library.load(settings.policies)
+    library = Library.load(settings.policies, with_drafts=settings.allow_drafts)
     books = await Books.open(settings.database_url)
 
     def misconfigured(why: str) -> None:

@@ -27,17 +27,17 @@ class Library:
         self._by_hash = {pack.hash: pack for pack in self.packs}
 
     @classmethod
-    def load(cls, directory: Path) -> Self:
+    def load(cls, directory: Path, *, with_drafts: bool = False) -> Self:
         """Every pack below ``directory``. Raises :class:`PolicyErrors` with all findings of
         all files, released files that changed among them.
 
-        Where there is a lock, what it does not list is a draft; a directory without one is a
-        workbench, on which everything counts.
+        Where there is a lock, what it does not list is a draft, which decides nothing unless
+        asked for ``with_drafts``; in a directory without one everything counts.
         """
         packs, findings = _load(directory)
         if findings:
             raise PolicyErrors(findings)
-        if not (directory / LOCK).exists():
+        if with_drafts or not (directory / LOCK).exists():
             return cls(packs)
         lock, _ = read_lock(directory)
         return cls(packs, [p for p in packs if str(p.version) not in lock.get(p.name, {})])

@@ -40,7 +40,7 @@ def copied(tmp_path: Path) -> Path:
 
 # shipped, and waiting for somebody to release them
 DRAFTS = {
-    "abcd-cancel", "abcd-dispute", "abcd-refund", "abcd-return",
+    "abcd-billed-twice", "abcd-cancel", "abcd-dispute", "abcd-refund", "abcd-return",
     "cancellation-de", "cancellation-us-ca", "cancellation-us-mn", "reg-e",
 }  # fmt: skip
 
@@ -69,6 +69,7 @@ def test_a_draft_decides_nothing_where_versions_are_released(policies: Path) -> 
     library = Library.load(policies)
     assert library.active("small", summer).version == 1
     assert [pack.version for pack in library.versions("small")] == [1, 2]
+    assert Library.load(policies, with_drafts=True).active("small", summer).version == 2
     (policies / LOCK).write_text("{}", encoding="utf-8")
     with pytest.raises(InvalidRequest, match="is a draft"):
         Library.load(policies).active("small", summer)

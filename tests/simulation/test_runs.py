@@ -123,6 +123,25 @@ def test_the_example_of_the_page_is_as_the_page_says(tmp_path: Path) -> None:
     assert plots == {"outcomes.svg", "durations.svg"}
 
 
+def test_somebody_elses_rules_decide_real_refunds(tmp_path: Path) -> None:
+    """A shop's bill disputes by member level, from a pack that nobody has released."""
+    done = simulate(ROOT / "examples/billed-twice.jsonl", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    assert told["outcomes"] == {"refunded": 4, "refused": 5}
+    assert told["agreement"]["provider"] == {"usd": 4000 + 999 + 2500 + 1}
+
+
+def test_a_policy_that_answers_no_refund_is_refused_as_input(tmp_path: Path) -> None:
+    first = json.loads((ROOT / "examples/billed-twice.jsonl").read_text().splitlines()[0])
+    first["request"] |= {"policy": "reg-e", "attributes": {}}
+    first["expect"] = {"outcome": "refused_as_input"}
+    file = tmp_path / "case.jsonl"
+    file.write_text(json.dumps(first), encoding="utf-8")
+    done = simulate(file, tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_difference_is_told_with_what_was_decided_and_exits_with_1(tmp_path: Path) -> None:
     file = tmp_path / "outage.jsonl"
     first = json.loads(EXAMPLE.splitlines()[0])
