@@ -120,6 +120,7 @@ class Decisions(DecisionActivities):
     async def _decide(self, asked: DecideInput) -> RefundProgress:
         request = asked.request
         pack = self._library.active(request.policy, asked.now)
+        _must_decide_refunds(pack)
         attributes = pack.attribute_facts(request.attributes)
         charge = await self._charge(request)
         twins = await self._provider.twins_of(charge) if TWINS in pack.inputs else ()
@@ -360,6 +361,29 @@ class Decisions(DecisionActivities):
             if content is None:
                 raise
             return Pack.from_content(content)
+
+
+_REFUND_OUTPUTS: dict[str, tuple[str, set[str]]] = {
+    "verdict": ("enum", set(RefundVerdict)),
+    "method": ("enum", set(RefundMethod)),
+    "amount": ("money", set()),
+    "route": ("route", set()),
+}
+"""What a policy must answer about a refund: the kind of each output and the words it may say."""
+
+
+def _must_decide_refunds(pack: Pack) -> None:
+    outputs = {name: kind for table in pack.tables for name, kind in table.outputs.items()}
+    for name, (kind, words) in _REFUND_OUTPUTS.items():
+        found = outputs.get(name)
+        if found is None or found.kind != kind or (words and not words.issuperset(found.values)):
+            says = f"{kind}: {', '.join(sorted(words))}" if words else kind
+            raise InvalidRequest(
+                "policy",
+                f"{pack.name} v{pack.version} decides no refunds: its output {name} is "
+                f"{'missing' if found is None else 'of another kind'}",
+                f"a policy whose tables answer {name} ({says})",
+            )
 
 
 def _decision(pack: Pack, facts: dict[str, Any], now: datetime) -> Decision:
