@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import structlog
+import uvloop
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.exceptions import ApplicationError
@@ -153,7 +154,7 @@ async def main() -> int:
 def run() -> int:
     """Exit codes: 0 stopped as asked, 2 wrong settings, 3 a server is not reachable."""
     try:
-        return asyncio.run(main())
+        return uvloop.run(main())
     except Unreachable as error:
         print(f"worker: {error}", file=sys.stderr)
         return 3
