@@ -1,4 +1,4 @@
-"""docs/deep-report.md from a whole run's JUnit file: ``python -m tests.deep_report FILE``.
+"""docs/deep-report.md from a whole run's JUnit files: ``python -m tests.deep_report FILE …``.
 
 The page says what ran, of which commit, and how it ended; nothing is left out.
 """
@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,12 +116,13 @@ def _cell(text: str) -> str:
     return " · ".join(shown.replace("|", "\\|").splitlines())
 
 
-def main(file: str) -> int:
-    text = page(tests_of(Path(file)), commit=commit_of(ROOT), at=datetime.now(UTC))
+def main(files: Sequence[str]) -> int:
+    tests = [test for file in files for test in tests_of(Path(file))]
+    text = page(tests, commit=commit_of(ROOT), at=datetime.now(UTC))
     PAGE.write_text(text, encoding="utf-8")
     print(f"· {PAGE.relative_to(ROOT)}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))
