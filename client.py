@@ -32,12 +32,20 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from domain.actors import Actor, SignedActor, sign
-from domain.approvals import Action, Answer, Judgement, RefusalCode
+from domain.actors import Actor, Role, SignedActor, sign
+from domain.approvals import (
+    Action,
+    Answer,
+    DeskAction,
+    Judgement,
+    RefusalCode,
+)
+from domain.archives import ArchiveSummary
 from domain.canonical import sha256_of
 from domain.cards import has_card_number
-from domain.cases import CaseEvent, CaseKind, Desk, EventKind, Status, case_id_for
+from domain.cases import CaseEvent, CaseKind, Channel, Desk, EventKind, Status, case_id_for
 from domain.errors import InvalidRequest, Refused, Unreachable
+from domain.messages import Contact, Delegation, DeskMessage, Transfer
 from domain.money import LARGEST_MINOR
 from domain.refunds import LONGEST_TEXT, RefundCaseInput, RefundRequest, RefundResult
 from ledger.books import Books
@@ -45,8 +53,21 @@ from ledger.keys import Keyring
 from ledger.projection import CaseRow
 from ledger.records import RefusedAttempt
 from settings import Settings, load
+from workflows.archive import SWEEP_ID, ArchiveSweep
 from workflows.connection import CASE_DESK, CASE_KIND, TASK_QUEUE, connect
 from workflows.refund import RefundCase
+
+UPDATES: dict[Action | DeskAction, Any] = {
+    Action.APPROVE: RefundCase.approve,
+    Action.DECLINE: RefundCase.decline,
+    Action.WITHDRAW: RefundCase.withdraw,
+    DeskAction.CONTACT: RefundCase.contact,
+    DeskAction.TRANSFER: RefundCase.transfer,
+    DeskAction.DELEGATE: RefundCase.delegate,
+}
+
+SCORES = range(1, 6)
+"""What effort and satisfaction are counted in; 5 is the most of either."""
 
 POLL = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Seconds between looks into the books while a decision is awaited; the last one repeats."""
@@ -196,20 +217,130 @@ class CaseHandle:
         Raises :class:`Refused` with who decided what and when; the attempt is on record.
         """
         click = click_id or uuid.uuid4().hex
-        row = await self.row()
-        if row is None:
-            await self._refused(action, by, click, RefusalCode.UNKNOWN_CASE, "no such case")
-        if why := why_not_text(note):
-            message = f"note: {why}; allowed: {TEXT_ALLOWED}"
-            await self._refused(action, by, click, RefusalCode.INVALID, message)
-        if has_card_number(note):
-            await self._refused(action, by, click, RefusalCode.INVALID, "note: holds a card number")
+        row, sealed = await self._sealed(action, by, click, "note", note)
         shown = digest or row.digest
         given = Judgement(
             slot=slot or (await self._only_open_slot() if action is not Action.WITHDRAW else ""),
             signed=self._sign(action, by, shown, click),
-            note=await self.client.keyring.seal(row.customer, note) if note else "",
+            note=sealed,
         )
+        return await self._send(action, by, click, given)
+
+    async def contact(
+        self, by: Actor, channel: Channel, text: str = "", *, click_id: str = ""
+    ) -> Answer:
+        """Record that the customer got in touch again, and what they said.
+
+        Possible until the case ends. ``click_id`` makes a repeat the same contact. Raises
+        :class:`Refused`; the attempt is on record.
+        """
+        click = click_id or uuid.uuid4().hex
+        _, sealed = await self._sealed(DeskAction.CONTACT, by, click, "text", text)
+        content = {"channel": channel, "text": sealed}
+        return await self._tell(DeskAction.CONTACT, Contact, by, click, content)
+
+    async def transfer(
+        self, by: Actor, desk: Desk, reason: str = "", *, click_id: str = ""
+    ) -> Answer:
+        """Hand the case to another desk; otherwise as :meth:`contact`."""
+        click = click_id or uuid.uuid4().hex
+        _, sealed = await self._sealed(DeskAction.TRANSFER, by, click, "reason", reason)
+        content = {"desk": desk, "reason": sealed}
+        return await self._tell(DeskAction.TRANSFER, Transfer, by, click, content)
+
+    async def delegate(
+        self, by: Actor, to: Actor, *, slot: str = "", digest: str = "", click_id: str = ""
+    ) -> Answer:
+        """Hand an open slot that ``by`` may fill to a person who may fill it.
+
+        From then on it is theirs and the leads'. ``slot``, ``digest`` and ``click_id`` as for
+        :meth:`judge`.
+        """
+        click = click_id or uuid.uuid4().hex
+        row, _ = await self._sealed(DeskAction.DELEGATE, by, click)
+        content = {
+            "slot": slot or await self._only_open_slot(),
+            "to": to,
+            "digest": digest or row.digest,
+        }
+        return await self._tell(DeskAction.DELEGATE, Delegation, by, click, content)
+
+    async def survey(
+        self, by: Actor, *, effort: int, satisfaction: int, text: str = "", click_id: str = ""
+    ) -> Answer:
+        """What the customer says of a case that has ended, once: scores from 1 to 5 and text.
+
+        ``by`` is the customer, or a service for them. Written straight into the books: the
+        workflow has ended too. Raises :class:`Refused`; the attempt is on record.
+        """
+        click = click_id or uuid.uuid4().hex
+        action = DeskAction.SURVEY
+        row, sealed = await self._sealed(action, by, click, "text", text)
+        for name, score in (("effort", effort), ("satisfaction", satisfaction)):
+            if isinstance(score, bool) or score not in SCORES:
+                message = f"{name}: {score!r}; allowed: whole numbers from 1 to 5"
+                await self._refused(action, by, click, RefusalCode.INVALID, message)
+        if by.role not in (Role.CUSTOMER, Role.SERVICE):
+            message = f"role {by.role.value} may not; allowed: customer, service"
+            await self._refused(action, by, click, RefusalCode.NOT_AUTHORISED, message)
+        if row.status is not Status.CLOSED:
+            message = "a survey is of a case that has ended"
+            await self._refused(action, by, click, RefusalCode.TOO_EARLY, message)
+        event = CaseEvent(
+            case_id=self.case_id,
+            step=action.value,
+            kind=EventKind.SURVEYED,
+            occurred_at=_now(),
+            actor=by,
+            body={
+                "effort": effort,
+                "satisfaction": satisfaction,
+                "text": sealed,
+                "click_id": click,
+            },
+        )
+        async with self.client.books.transaction() as tx:
+            is_first = await tx.append_event(event)
+            said = event if is_first else await tx.reading.event(self.case_id, event.step)
+        if said is None or said.body["click_id"] != click:
+            message = "the customer has answered already"
+            await self._refused(action, by, click, RefusalCode.ALREADY_DECIDED, message)
+        return Answer(recorded=True)
+
+    async def _sealed(
+        self,
+        action: Action | DeskAction,
+        by: Actor,
+        click: str,
+        field: str = "",
+        text: str = "",
+    ) -> tuple[CaseRow, str]:
+        """The case's row, and the text that was given in ``field``, sealed; empty stays empty."""
+        row = await self.row()
+        if row is None:
+            await self._refused(action, by, click, RefusalCode.UNKNOWN_CASE, "no such case")
+        if why := why_not_text(text):
+            message = f"{field}: {why}; allowed: {TEXT_ALLOWED}"
+            await self._refused(action, by, click, RefusalCode.INVALID, message)
+        if has_card_number(text):
+            message = f"{field}: holds a card number"
+            await self._refused(action, by, click, RefusalCode.INVALID, message)
+        return row, await self.client.keyring.seal(row.customer, text) if text else ""
+
+    async def _tell(
+        self,
+        action: DeskAction,
+        message: type[DeskMessage],
+        by: Actor,
+        click: str,
+        content: Mapping[str, Any],
+    ) -> Answer:
+        signed = self._sign(action, by, sha256_of(content), click)
+        return await self._send(action, by, click, message(signed=signed, **content))
+
+    async def _send(
+        self, action: Action | DeskAction, by: Actor, click: str, given: Judgement | DeskMessage
+    ) -> Answer:
         try:
             answer = await self._ask(action, given, f"{action}:{click}")
         except WorkflowUpdateFailedError as error:
@@ -226,14 +357,11 @@ class CaseHandle:
             raise Refused(code.value, await self._with_who(answer.message))
         return answer
 
-    async def _ask(self, action: Action, given: Judgement, update_id: str) -> Answer:
+    async def _ask(
+        self, action: Action | DeskAction, given: Judgement | DeskMessage, update_id: str
+    ) -> Answer:
         """Send an update. A case takes ten at a time: whoever comes on top waits their turn, and
         whoever was in the queue when the case ended asks again, to be told how."""
-        update = {
-            Action.APPROVE: RefundCase.approve,
-            Action.DECLINE: RefundCase.decline,
-            Action.WITHDRAW: RefundCase.withdraw,
-        }[action]
         elapsed = asyncio.get_running_loop().time
         deadline = elapsed() + TURN.total_seconds()
         waits = iter(POLL)
@@ -243,7 +371,10 @@ class CaseHandle:
 
         while True:
             try:
-                return await self.workflow.execute_update(update, given, id=update_id)
+                answer: Answer = await self.workflow.execute_update(
+                    UPDATES[action], given, id=update_id
+                )
+                return answer
             except WorkflowUpdateFailedError as error:
                 # the books know the decision a moment before the case itself does
                 if late() or not (
@@ -261,7 +392,7 @@ class CaseHandle:
         row = await self.row()
         return row is not None and row.status is Status.AWAITING_APPROVAL
 
-    def _sign(self, action: Action, by: Actor, digest: str, click: str) -> SignedActor:
+    def _sign(self, action: Action | DeskAction, by: Actor, digest: str, click: str) -> SignedActor:
         return sign(
             self.client.signing_key,
             actor=by,
@@ -281,7 +412,12 @@ class CaseHandle:
         return (still_open or slots or [""])[0]
 
     async def _refused(
-        self, action: Action, by: Actor, click: str, code: RefusalCode, message: str
+        self,
+        action: Action | DeskAction,
+        by: Actor,
+        click: str,
+        code: RefusalCode,
+        message: str,
     ) -> NoReturn:
         message = await self._with_who(message)
         async with self.client.books.transaction() as tx:
@@ -398,10 +534,25 @@ class Client:
         if row.outcome is not None or await self._runs(case_id):
             return False
         try:
-            await self._start(case_id, _request_of(opened), None)
+            await self._start(case_id, _request_of(opened), None, desk=Desk(row.desk))
         except WorkflowAlreadyStartedError:
             return False  # somebody else was faster
         return True
+
+    async def archive(self) -> ArchiveSummary:
+        """Keep the histories of ended cases now; joins a sweep that runs already.
+
+        Raises :class:`Unreachable`.
+        """
+        try:
+            return await self.temporal.execute_workflow(
+                ArchiveSweep.run,
+                id=SWEEP_ID,
+                task_queue=self._task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            )
+        except RPCError as error:
+            raise Unreachable(f"Temporal does not answer: {error.message}") from error
 
     async def _runs(self, case_id: str) -> bool:
         try:
@@ -413,7 +564,12 @@ class Client:
         return found.status is WorkflowExecutionStatus.RUNNING
 
     async def _start(
-        self, case_id: str, request: RefundRequest, start_delay: timedelta | None
+        self,
+        case_id: str,
+        request: RefundRequest,
+        start_delay: timedelta | None,
+        *,
+        desk: Desk = Desk.BILLING,
     ) -> None:
         case = RefundCaseInput(
             case_id=case_id, request=request, attempt_seconds=self._attempt_seconds
@@ -429,7 +585,7 @@ class Client:
                 search_attributes=TypedSearchAttributes(
                     [
                         SearchAttributePair(CASE_KIND, CaseKind.REFUND.value),
-                        SearchAttributePair(CASE_DESK, Desk.BILLING.value),
+                        SearchAttributePair(CASE_DESK, desk.value),
                     ]
                 ),
                 start_delay=start_delay,

@@ -226,6 +226,29 @@ def _short(event: StoredEvent) -> str:
             return f"the provider says {body['provider_status']}"
         case EventKind.CONFIRMED:
             return f"by {body['confirmed_by']} {body.get('reference', '')}".strip()
+        case EventKind.REMINDED:
+            return "slot " + ", ".join(slot["id"] for slot in body["slots"])
+        case EventKind.ESCALATED:
+            return f"slot {body['slot']}, also open to {', '.join(body['to'])}"
+        case EventKind.DELEGATED:
+            return f"slot {body['slot']} to {body['to']['id']} ({body['to']['role']})"
+        case EventKind.CONTACTED:
+            return str(body["channel"]) + (", with a text" if body["text"] else "")
+        case EventKind.TRANSFERRED:
+            return f"{body['from']} to {body['desk']}" + (
+                ", with a reason" if body["reason"] else ""
+            )
+        case EventKind.SURVEYED:
+            return f"effort {body['effort']}, satisfaction {body['satisfaction']}" + (
+                ", with a text" if body["text"] else ""
+            )
+        case EventKind.CHARGEBACK_SEEN:
+            frozen = ", nothing is refunded meanwhile" if body["is_frozen"] else ""
+            return f"the chargeback is {body['chargeback']}{frozen}"
+        case EventKind.NOTICED:
+            return f"{value_in_words(body['amount'])} as {body['provider_id']}"
+        case EventKind.LINKED:
+            return f"{body['case_id']}, {str(body['why']).replace('_', ' ')}"
         case EventKind.CLOSED:
             return str(body["outcome"]).replace("_", " ")
         case _:

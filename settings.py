@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     policies: Path = ROOT / "policies"
     allow_drafts: bool = False
     notices_file: Path = Path("var/notices.jsonl")
+    archive: Path = Path("var/archive")
     attempt_seconds: int = Field(default=30, ge=1, le=600)
     worker_cache: int = Field(default=200, ge=0)
     worker_slots: int = Field(default=50, ge=1)

@@ -19,7 +19,7 @@ from rich.markup import escape
 from commands import audit, policy
 from commands.running import DONE, REFUSED, AsJson, run
 from domain.actors import Actor, Role
-from domain.cases import CaseKind, Language, Outcome, Status
+from domain.cases import CaseKind, Channel, Desk, Language, Outcome, Status
 from domain.errors import InvalidRequest
 from domain.refunds import RefundReason
 from ledger.books import Books
@@ -73,6 +73,9 @@ By = Annotated[str, typer.Option("--by", help="Who decides: an id such as [b]ana
 As = Annotated[Role, typer.Option("--as", help="In which role.")]
 Note = Annotated[str, typer.Option(help="A note; kept encrypted under the customer's key.")]
 Zone = Annotated[str, typer.Option(callback=known_zone, help="Time zone of the instants shown.")]
+ClickId = Annotated[
+    str, typer.Option(help="Yours; the same id again is the same message, not another.")
+]
 Digest = Annotated[
     str, typer.Option(help="What was shown (see [b]show[/b]); refused when it has changed since.")
 ]
@@ -433,6 +436,61 @@ def withdraw(
         Actor(id=by, role=role), digest=digest, note=note)))  # fmt: skip
 
 
+# -- telling ---------------------------------------------------------------------------
+
+
+@app.command()
+def contact(
+    case_id: CaseId, by: By, role: As,
+    channel: Annotated[Channel, typer.Option(help="How the customer got in touch.")],
+    text: Annotated[str, typer.Option(help="What they said; kept encrypted.")] = "",
+    click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Record that the customer got in touch again."""
+    run(_judge(case_id, as_json, lambda case: case.contact(
+        Actor(id=by, role=role), channel, text, click_id=click_id)))  # fmt: skip
+
+
+@app.command()
+def transfer(
+    case_id: CaseId, by: By, role: As,
+    desk: Annotated[Desk, typer.Option(help="The desk that takes the case over.")],
+    reason: Annotated[str, typer.Option(help="Why; kept encrypted.")] = "",
+    click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Hand a case to another desk."""
+    run(_judge(case_id, as_json, lambda case: case.transfer(
+        Actor(id=by, role=role), desk, reason, click_id=click_id)))  # fmt: skip
+
+
+@app.command()
+def delegate(
+    case_id: CaseId, by: By, role: As,
+    to: Annotated[str, typer.Option(help="Who is to decide: an id such as [b]mia[/b].")],
+    to_role: Annotated[Role, typer.Option("--to-as", help="In which role.")],
+    slot: Annotated[str, typer.Option()] = "", digest: Digest = "",
+    click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Hand an approval that is yours to give to somebody who may give it."""
+    run(_judge(case_id, as_json, lambda case: case.delegate(
+        Actor(id=by, role=role), Actor(id=to, role=to_role), slot=slot, digest=digest,
+        click_id=click_id)))  # fmt: skip
+
+
+@app.command()
+def survey(
+    case_id: CaseId, by: By, role: As,
+    effort: Annotated[int, typer.Option(help="1 to 5; 5 is the most effort.")],
+    satisfaction: Annotated[int, typer.Option(help="1 to 5; 5 is the most content.")],
+    text: Annotated[str, typer.Option(help="In their own words; kept encrypted.")] = "",
+    click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Record what the customer says of a case that has ended, once."""
+    run(_judge(case_id, as_json, lambda case: case.survey(
+        Actor(id=by, role=role), effort=effort, satisfaction=satisfaction, text=text,
+        click_id=click_id)))  # fmt: skip
+
+
 @app.command()
 def reopen(
     case_id: Annotated[str, typer.Argument(help="A case id, or its beginning.")] = "",
@@ -461,6 +519,25 @@ def reopen(
         else:
             say(f"{len(again):,} of {len(ids):,} open cases were taken up again")
         return DONE
+
+    run(with_client(work))
+
+
+@app.command()
+def archive(as_json: AsJson = False) -> None:
+    """Keep the histories of ended cases now; a schedule does the same every day.
+
+    Exit code 1 when Temporal has lost a history before it was kept.
+    """
+
+    async def work(client: Client) -> int:
+        with spinner("keeping histories"):
+            swept = await client.archive()
+        if as_json:
+            show_json(swept)
+        else:
+            say(f"{swept.archived:,} histories kept, {swept.late:,} late, {swept.lost:,} lost")
+        return REFUSED if swept.lost else DONE
 
     run(with_client(work))
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 import structlog
 import uvloop
@@ -29,8 +30,11 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.archives import Archives
 from activities.decisions import Decisions
+from activities.messages import Messages
 from activities.notices import FileDelivery, NoticeSender
+from activities.outside import OutsideNews
 from activities.payments import Payments
 from activities.provider import Provider
 from activities.records import Records
@@ -39,6 +43,7 @@ from domain.errors import RedressError, Unreachable
 from ledger.books import Books
 from ledger.keys import Keyring
 from settings import Settings, load
+from workflows.archive import ArchiveSweep, keep_archiving
 from workflows.connection import TASK_QUEUE, connect
 from workflows.refund import RefundCase
 
@@ -74,10 +79,11 @@ def build_worker(
     decisions = Decisions(books, provider, library, settings.verify_key())
     payments = Payments(books, provider)
     records = Records(books)
+    messages = Messages(books, settings.verify_key())
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[RefundCase],
+        workflows=[RefundCase, ArchiveSweep],
         activities=[
             decisions.decide_refund,
             decisions.record_verdict,
@@ -85,6 +91,11 @@ def build_worker(
             payments.look_at_refund,
             records.expire_case,
             records.alarm_unknown,
+            Archives(books, client, settings.archive).archive_histories,
+            records.remind_approvers,
+            messages.record_contact,
+            messages.record_transfer,
+            messages.record_delegation,
         ],
         workflow_runner=workflow_runner(sandboxed=settings.workflow_sandbox),
         workflow_failure_exception_types=[ApplicationError],
@@ -132,6 +143,13 @@ GARBAGE_EVERY = 50_000
 collector takes a tenth of the worker's time."""
 
 
+def _stop_if_dead(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
+    """A worker that tells nobody anything any more looks healthy: end it instead."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("worker_stops", exc_info=task.exception())
+        stop.set()
+
+
 async def main() -> int:
     settings = load()
     gc.freeze()
@@ -144,10 +162,17 @@ async def main() -> int:
         client = await connect(keyring)
         sender = NoticeSender(books, FileDelivery(settings.notices_file))
         async with build_worker(client, settings, books, provider, library):
+            await keep_archiving(client, TASK_QUEUE)
             log.info("worker_ready", task_queue=TASK_QUEUE, pid=os.getpid())
-            sending = asyncio.create_task(sender.run())
+            beside = [
+                asyncio.create_task(sender.run()),
+                asyncio.create_task(OutsideNews(books, provider).run()),
+            ]
+            for task in beside:
+                task.add_done_callback(partial(_stop_if_dead, stop))
             await stop.wait()
-            sending.cancel()
+            for task in beside:
+                task.cancel()
     return 0
 
 

@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from temporalio import activity
 
 from domain.approvals import Answer
+from domain.archives import ArchiveInput, ArchivePage
+from domain.messages import Contact, Delegation, RecordMessageInput, RemindInput, Transfer
 from domain.refunds import (
     DecideInput,
     ExpireInput,
@@ -28,6 +30,11 @@ SEND_REFUND = "send_refund"
 LOOK_AT_REFUND = "look_at_refund"
 EXPIRE_CASE = "expire_case"
 ALARM_UNKNOWN = "alarm_unknown"
+ARCHIVE_HISTORIES = "archive_histories"
+REMIND_APPROVERS = "remind_approvers"
+RECORD_CONTACT = "record_contact"
+RECORD_TRANSFER = "record_transfer"
+RECORD_DELEGATION = "record_delegation"
 
 INVALID_REQUEST = "InvalidRequest"
 """Error type of input that can never succeed; details: field, message, allowed."""
@@ -79,3 +86,36 @@ class RecordActivities(ABC):
     @activity.defn(name=ALARM_UNKNOWN)
     async def alarm_unknown(self, expired: ExpireInput) -> None:
         """Put a movement of unknown outcome before the finance desk."""
+
+    @abstractmethod
+    @activity.defn(name=REMIND_APPROVERS)
+    async def remind_approvers(self, remind: RemindInput) -> None:
+        """Tell the desk which slots still wait, and which are open to further roles now."""
+
+
+class MessageActivities(ABC):
+    """What people tell a case besides deciding it: judged under lock, recorded once a click."""
+
+    @abstractmethod
+    @activity.defn(name=RECORD_CONTACT)
+    async def record_contact(self, given: RecordMessageInput[Contact]) -> Answer:
+        """Record that the customer got in touch."""
+
+    @abstractmethod
+    @activity.defn(name=RECORD_TRANSFER)
+    async def record_transfer(self, given: RecordMessageInput[Transfer]) -> Answer:
+        """Hand the case to another desk, and tell that desk."""
+
+    @abstractmethod
+    @activity.defn(name=RECORD_DELEGATION)
+    async def record_delegation(self, given: RecordMessageInput[Delegation]) -> Answer:
+        """Hand an open approval slot to a person, and tell that person."""
+
+
+class ArchiveActivities(ABC):
+    """Evidence that outlives Temporal's retention."""
+
+    @abstractmethod
+    @activity.defn(name=ARCHIVE_HISTORIES)
+    async def archive_histories(self, page: ArchiveInput) -> ArchivePage:
+        """Write the histories of ended cases beside the books, and say which come late."""

@@ -45,8 +45,8 @@ from domain.canonical import canonical_json, plain
 from domain.cases import CaseEvent, CaseKind, Desk, EventKind, Outcome
 from domain.decisions import Decision, RefundMethod, RefundVerdict
 from domain.errors import InvalidRequest
-from domain.money import Money, refundable_remainder
-from domain.provider import DEAD_REFUNDS, ChargeFacts
+from domain.money import Money, refundable_remainder, tax_share, total
+from domain.provider import ChargeFacts
 from domain.refunds import (
     CONCESSION_REASONS,
     DecideInput,
@@ -57,7 +57,7 @@ from domain.refunds import (
 )
 from ledger import postings
 from ledger.books import Books
-from ledger.projection import CaseRow
+from ledger.projection import CaseRow, slots_of
 from ledger.reading import Counted, Reading
 from ledger.records import ApprovalRow, RefusedAttempt, ReservationScope
 from ledger.writing import BookTransaction
@@ -66,6 +66,10 @@ YEAR = timedelta(days=365)
 
 TWINS = "twin_charge_hours"
 """The one fact that costs a call of its own; asked for when the pack reads it."""
+
+TAX_ATTRIBUTE = "tax_minor"
+"""How a caller tells the tax in a charge, in minor units, where the provider does not know it; a
+pack that takes it declares it."""
 
 _ASKED_IN_VAIN = frozenset({Outcome.REFUSED, Outcome.DECLINED, Outcome.EXPIRED})
 
@@ -76,7 +80,7 @@ async def remainder_of(reading: Reading, charge: ChargeFacts, *, but_for: str = 
     Our holds and posts that the provider lists already (by metadata) count on its side only.
     ``but_for`` leaves one case's own hold out. Call it under the charge's lock.
     """
-    alive = [refund for refund in charge.refunds if refund.status not in DEAD_REFUNDS]
+    alive = charge.alive_refunds
     listed = {refund.case_id for refund in alive if refund.case_id}
     ours = await reading.reservations(ReservationScope.CHARGE, charge.id, charge.captured.currency)
     return refundable_remainder(
@@ -140,8 +144,11 @@ class Decisions(DecisionActivities):
             counted = await counter_facts(tx.reading, pack, request, asked.now)
             decision = _decision(pack, {**facts, **counted, **attributes}, asked.now)
             made = _refund_decision(asked, pack, decision)
+            tax = await _tax_share(tx.reading, request, charge, remainder, made.amount)
+            made = made.model_copy(update={"tax": tax})
             await self._write(tx, asked, pack, decision, made, is_concession=is_concession)
-        return RefundProgress(**dict(made))
+        ended = Outcome.REFUSED if made.verdict is RefundVerdict.REFUSE else None
+        return RefundProgress(**dict(made), outcome=ended)
 
     async def _charge(self, request: RefundRequest) -> ChargeFacts:
         try:
@@ -340,6 +347,9 @@ class Decisions(DecisionActivities):
         person = given.signed.actor
         if person.role in {Role.AUDITOR, Role.PUBLISHER, Role.ADMIN}:
             return RefusalCode.NOT_AUTHORISED, f"role {person.role.value} moves no money"
+        refusal = given.slot.why_may_not_fill(person, given.now) if given.slot else None
+        if refusal is not None:
+            return refusal
         if given.action is not Action.APPROVE:
             return None
         amount = amount_of(case)
@@ -451,6 +461,38 @@ async def _facts_of(
     }
 
 
+def _tax_of(request: RefundRequest, charge: ChargeFacts) -> Money:
+    """The tax in the charge: what the provider says, else the request's attribute, else none."""
+    if charge.tax is not None:
+        return charge.tax
+    asked = request.attributes.get(TAX_ATTRIBUTE)
+    if asked is None:
+        return Money.zero(request.currency)
+    allowed = f"a whole number from 0 to {charge.captured.amount_minor} ({charge.captured})"
+    if type(asked) is not int or not 0 <= asked <= charge.captured.amount_minor:
+        raise InvalidRequest(f"attributes.{TAX_ATTRIBUTE}", "not the tax in this charge", allowed)
+    return Money(amount_minor=asked, currency=request.currency)
+
+
+async def _tax_share(
+    reading: Reading, request: RefundRequest, charge: ChargeFacts, remainder: Money, amount: Money
+) -> Money:
+    """The tax in ``amount``, beside what earlier refunds of the charge were said to hold."""
+    tax = _tax_of(request, charge)
+    if not tax or not amount:
+        return Money.zero(request.currency)
+    refunded = charge.captured - remainder
+    shares = await reading.tax_shares(charge.id, request.currency)
+    theirs = total(
+        (r.amount for r in charge.alive_refunds if r.case_id not in shares), request.currency
+    )
+    stated = total(shares.values(), request.currency) + tax_share(
+        tax, charge.captured,
+        refunded=Money.zero(request.currency), stated=Money.zero(request.currency), amount=theirs,
+    )  # fmt: skip
+    return tax_share(tax, charge.captured, refunded=refunded, stated=stated, amount=amount)
+
+
 async def counter_facts(
     reading: Reading, pack: Pack, request: RefundRequest, now: datetime
 ) -> dict[str, Any]:
@@ -540,6 +582,10 @@ def _slots(asked: DecideInput, pack: Pack, route: str, digest: str) -> tuple[App
             remind_at=tuple(
                 calendar.instant_after(asked.now, days) for days in rule.remind_business_days
             ),
+            escalates_at=calendar.instant_after(asked.now, rule.escalate.after_business_days)
+            if rule.escalate
+            else None,
+            escalates_to=rule.escalate.to if rule.escalate else (),
         )
         for rule in pack.route(route)
     )
@@ -598,11 +644,12 @@ async def _progress(reading: Reading, decided: CaseEvent) -> RefundProgress:
     case = await existing_case(reading, decided.case_id)
     names = RefundDecision.model_fields
     made = {name: value for name, value in decided.body.items() if name in names}
+    slots = slots_of(await reading.events(case.case_id))
     filled = {
         row.slot: row.actor.id
         for row in await reading.approvals(case.case_id)
         if row.verdict is Verdict.APPROVE
     }
     return RefundProgress.model_validate(
-        {**made, "filled": filled, "outcome": case.outcome}, strict=False
+        {**made, "slots": slots, "filled": filled, "outcome": case.outcome}, strict=False
     )

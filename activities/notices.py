@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from domain.canonical import canonical_json
 from ledger.books import Books
@@ -67,8 +68,8 @@ class NoticeSender:
         while True:
             try:
                 sent = await self.send_due(datetime.now(UTC))
-            except OSError as error:
-                log.warning("notices_not_sent", error=str(error))
+            except (OSError, SQLAlchemyError) as error:
+                log.warning("notices_not_sent", error=type(error).__name__)
                 sent = 0
             if sent == 0:
                 await asyncio.sleep(self._idle_seconds)

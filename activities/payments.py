@@ -31,7 +31,7 @@ from activities.records import (
 )
 from domain.approvals import Verdict
 from domain.canonical import instant, parse_instant
-from domain.cases import EventKind, Outcome
+from domain.cases import CaseEvent, EventKind, Outcome
 from domain.deadlines import Settlement
 from domain.decisions import RefundMethod
 from domain.provider import DEAD_REFUNDS, Chargeback, ChargeFacts, ProviderRefund, RefundStatus
@@ -45,6 +45,7 @@ from domain.refunds import (
 )
 from ledger import postings
 from ledger.books import Books
+from ledger.in_words import bank_letter, status_in_words
 from ledger.projection import CaseRow
 from ledger.reading import Reading
 from ledger.writing import BookTransaction
@@ -93,7 +94,7 @@ class Payments(PaymentActivities):
                     why_not = refusal.code
             if found is None:
                 return await self._refused_by_provider(case, order, why_not or "refused")
-        return await self._accepted(case, order, made, settlement, found)
+        return await self._accepted(case, order, made, settlement, found, charge.descriptor)
 
     async def _find(self, case: CaseRow, charge: ChargeFacts, *, is_credit: bool) -> str | None:
         if is_credit:
@@ -171,6 +172,7 @@ class Payments(PaymentActivities):
         made: RefundDecision,
         settlement: Settlement,
         provider_id: str,
+        descriptor: str,
     ) -> SendResult:
         is_credit = made.method is RefundMethod.ACCOUNT_CREDIT
         looks = () if is_credit else settlement.instants(order.now)
@@ -179,7 +181,9 @@ class Payments(PaymentActivities):
         body = {
             "provider_id": provider_id,
             "amount": made.amount,
+            "tax": made.tax,
             "method": made.method,
+            "descriptor": descriptor,
             "looks": [instant(at) for at in looks],
             "trace_looks": [instant(at) for at in trace],
             "expected": [] if is_credit else [day.isoformat() for day in expected],
@@ -261,13 +265,15 @@ class Payments(PaymentActivities):
             if case.outcome is not None or not await tx.append_event(looked):
                 return LookResult(outcome=case.outcome)
             case = await existing_case(tx, look.case_id)
-            return LookResult(outcome=await self._conclude(tx, case, look, refund, later))
+            ended_as = await self._conclude(tx, case, look, accepted, refund, later)
+            return LookResult(outcome=ended_as)
 
     async def _conclude(
         self,
         tx: BookTransaction,
         case: CaseRow,
         look: LookInput,
+        accepted: CaseEvent,
         refund: ProviderRefund,
         later: list[str],
     ) -> Outcome | None:
@@ -291,8 +297,14 @@ class Payments(PaymentActivities):
             body = {"next_look_at": later[0], "reference": refund.id}
             event = case_event(case, "trace", EventKind.TRACE_OPENED, look.now, body)
             await tx.append_event(event)
-            await notify(tx, case, "case.trace_opened", look.now, body)
-            await notify(tx, case, "case.trace_opened", look.now, body, to=FINANCE_NOTICE)
+            case = await existing_case(tx, case.case_id)
+            told = {
+                **body,
+                "in_words": status_in_words(case, accepted_at=accepted.occurred_at),
+                "letter": bank_letter(case, accepted),
+            }
+            await notify(tx, case, "case.trace_opened", look.now, told)
+            await notify(tx, case, "case.trace_opened", look.now, told, to=FINANCE_NOTICE)
         return None
 
     async def _failed(

@@ -24,11 +24,12 @@ import stripe
 from stripe import StripeClient
 
 from domain.errors import RedressError
-from domain.money import Money
+from domain.money import LARGEST_MINOR, Money
 from domain.provider import (
     Chargeback,
     ChargeFacts,
     Instrument,
+    ProviderDispute,
     ProviderRefund,
     RefundStatus,
 )
@@ -71,6 +72,10 @@ _BANK_DEBITS = frozenset(
 )
 _NOT_REFUNDABLE = frozenset({"boleto", "oxxo"})
 """Voucher methods that Stripe cannot send money back through (docs.stripe.com/refunds)."""
+
+
+MOST_DIGITS = len(str(LARGEST_MINOR)) - 1
+"""Of an amount that was written into metadata as text."""
 
 
 class ProviderRefusal(RedressError):
@@ -121,9 +126,25 @@ def _since(customer: stripe.Customer) -> datetime | None:
     return None if getattr(customer, "deleted", False) else _at(customer.created)
 
 
-def _case_of(made: stripe.Refund | stripe.CustomerBalanceTransaction) -> str:
-    metadata = made.metadata
-    return metadata["case_id"] if metadata is not None and "case_id" in metadata else ""
+def _written(
+    on: stripe.Charge | stripe.Refund | stripe.CustomerBalanceTransaction, key: str
+) -> str:
+    """What stands in an object's metadata, or empty."""
+    metadata = on.metadata
+    return metadata[key] if metadata is not None and key in metadata else ""
+
+
+def _tax_of(charge: stripe.Charge, captured: Money) -> Money | None:
+    """The tax in a charge: our billing writes it beside the charge, as ``tax_minor``.
+
+    The charge itself has no field for it, and only some charges have an invoice. What is no
+    whole number from 0 to the amount captured tells nothing.
+    """
+    written = _written(charge, "tax_minor")
+    if not (written.isascii() and written.isdigit() and len(written) <= MOST_DIGITS):
+        return None
+    tax = Money(amount_minor=int(written), currency=captured.currency)
+    return tax if tax <= captured else None
 
 
 def _refund(refund: stripe.Refund) -> ProviderRefund:
@@ -135,11 +156,20 @@ def _refund(refund: stripe.Refund) -> ProviderRefund:
             reference = str(destination.get("reference") or "")
     return ProviderRefund(
         id=refund.id,
+        charge=refund.charge if isinstance(refund.charge, str) else "",
         status=refund_status(refund.status),
         amount=Money(amount_minor=refund.amount, currency=refund.currency),
-        case_id=_case_of(refund),
+        case_id=_written(refund, "case_id"),
         reference=reference,
         failure_reason=getattr(refund, "failure_reason", None) or "",
+    )
+
+
+def _dispute(dispute: stripe.Dispute) -> ProviderDispute:
+    return ProviderDispute(
+        id=dispute.id,
+        status=chargeback_of([dispute.status]),
+        amount=Money(amount_minor=dispute.amount, currency=dispute.currency),
     )
 
 
@@ -196,29 +226,30 @@ class Provider:
             self._client.v1.charges.retrieve_async(charge_id, {"expand": ["customer", "refunds"]})
         )
         refunds = await self._refunds_of(charge)
-        words: list[str] = []
-        refundable = True
+        disputes: list[stripe.Dispute] = []
         if charge.disputed:
-            disputes = await self._ask(
+            found = await self._ask(
                 self._client.v1.disputes.list_async({"charge": charge_id, "limit": 100})
             )
-            words = [dispute.status for dispute in disputes.data]
-            refundable = all(dispute.is_charge_refundable for dispute in disputes.data)
+            disputes = found.data
         details = charge.payment_method_details
         kind = details.type if details else "other"
         customer = charge.customer
         known = customer if isinstance(customer, stripe.Customer) else None
+        captured = Money(amount_minor=charge.amount_captured, currency=charge.currency)
         return ChargeFacts(
             id=charge.id,
             customer=known.id if known else "",
             customer_since=None if known is None else _since(known),
-            captured=Money(amount_minor=charge.amount_captured, currency=charge.currency),
+            captured=captured,
+            tax=_tax_of(charge, captured),
             is_captured=charge.captured and charge.status == "succeeded",
-            is_refundable=refundable,
+            is_refundable=all(dispute.is_charge_refundable for dispute in disputes),
             created_at=_at(charge.created),
             instrument=instrument_of(kind),
             instrument_refundable=kind not in _NOT_REFUNDABLE,
-            chargeback=chargeback_of(words),
+            chargeback=chargeback_of([dispute.status for dispute in disputes]),
+            disputes=tuple(_dispute(dispute) for dispute in disputes),
             refunds=refunds,
             descriptor=charge.calculated_statement_descriptor or "",
         )
@@ -278,7 +309,7 @@ class Provider:
         )
         while True:
             for transaction in page.data:
-                if _case_of(transaction) == case_id:
+                if _written(transaction, "case_id") == case_id:
                     return transaction.id
             if not page.has_more:
                 return None

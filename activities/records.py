@@ -8,15 +8,22 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.contract import ALARM_UNKNOWN, EXPIRE_CASE, RecordActivities
+from activities.contract import (
+    ALARM_UNKNOWN,
+    EXPIRE_CASE,
+    REMIND_APPROVERS,
+    RecordActivities,
+)
 from domain.actors import ENGINE, Actor
+from domain.approvals import ApprovalSlot
 from domain.canonical import plain
-from domain.cases import CaseEvent, EventKind, Outcome
+from domain.cases import CaseEvent, EventKind, Outcome, Status
+from domain.messages import RemindInput
 from domain.money import Money
 from domain.refunds import ExpireInput
 from ledger import postings
 from ledger.books import Books
-from ledger.projection import CaseRow
+from ledger.projection import CaseRow, slots_of
 from ledger.reading import Reading
 from ledger.records import RefusedAttempt
 from ledger.writing import BookTransaction
@@ -35,8 +42,9 @@ def case_event(
     case: CaseRow, step: str, kind: EventKind, now: datetime, body: Mapping[str, Any],
     actor: Actor = ENGINE,
 ) -> CaseEvent:  # fmt: skip
-    """An event of an open case, with the policy it is pinned to and the workflow that wrote it."""
-    info = activity.info()
+    """An event of a case, with the policy it is pinned to and the workflow that wrote it, if
+    one did."""
+    info = activity.info() if activity.in_activity() else None
     return CaseEvent(
         case_id=case.case_id,
         step=step,
@@ -47,8 +55,8 @@ def case_event(
         policy=case.policy,
         policy_version=case.policy_version,
         policy_hash=case.policy_hash,
-        workflow_id=info.workflow_id or "",
-        run_id=info.workflow_run_id or "",
+        workflow_id=(info and info.workflow_id) or "",
+        run_id=(info and info.workflow_run_id) or "",
     )
 
 
@@ -57,6 +65,13 @@ async def existing_case(books: Reading | BookTransaction, case_id: str) -> CaseR
     if case is None:
         raise LookupError(f"{case_id} is not in the books")
     return case
+
+
+async def locked_case(tx: BookTransaction, case_id: str) -> CaseRow:
+    """The case as it is once nobody else can move or end it."""
+    case = await existing_case(tx, case_id)
+    await tx.lock_charge(case.charge)
+    return await existing_case(tx, case_id)
 
 
 def amount_of(case: CaseRow) -> Money:
@@ -130,6 +145,15 @@ async def notify(
     )
 
 
+async def open_slots(reading: Reading, case: CaseRow) -> dict[str, ApprovalSlot]:
+    """The slots that a waiting case still needs filled, by id; none of another case."""
+    if case.status is not Status.AWAITING_APPROVAL:
+        return {}
+    filled = {row.slot for row in await reading.approvals(case.case_id)}
+    slots = slots_of(await reading.events(case.case_id))
+    return {slot.id: slot for slot in slots if slot.id not in filled}
+
+
 class Records(RecordActivities):
     """Events that no provider and no policy has a part in."""
 
@@ -139,9 +163,7 @@ class Records(RecordActivities):
     @activity.defn(name=EXPIRE_CASE)
     async def expire_case(self, expired: ExpireInput) -> None:
         async with self._books.transaction() as tx:
-            case = await existing_case(tx, expired.case_id)
-            await tx.lock_charge(case.charge)
-            case = await existing_case(tx, expired.case_id)
+            case = await locked_case(tx, expired.case_id)
             if case.outcome is None:
                 await void_and_close(
                     tx, case, Outcome.EXPIRED, expired.now, reason_key="approval_expired"
@@ -155,3 +177,37 @@ class Records(RecordActivities):
             unknown = case_event(case, "unknown", EventKind.OUTCOME_UNKNOWN, expired.now, body)
             if await tx.append_event(unknown):
                 await notify(tx, case, "case.outcome_unknown", expired.now, body, to=FINANCE_NOTICE)
+
+    @activity.defn(name=REMIND_APPROVERS)
+    async def remind_approvers(self, remind: RemindInput) -> None:
+        async with self._books.transaction() as tx:
+            case = await locked_case(tx, remind.case_id)
+            slots = await open_slots(tx.reading, case)
+            waiting = [slots[name] for name in remind.reminded if name in slots]
+            if waiting:
+                body = {
+                    "slots": [{"id": s.id, "roles": s.roles_at(remind.now)} for s in waiting],
+                    "expires_at": min(slot.expires_at for slot in waiting),
+                }
+                event = f"remind:{remind.ordinal}", EventKind.REMINDED, "case.reminded"
+                await _tell_desk(tx, case, remind, *event, body)
+            for slot in (slots[name] for name in remind.escalated if name in slots):
+                body = {"slot": slot.id, "to": slot.escalates_to, "expires_at": slot.expires_at}
+                event = f"escalate:{slot.id}", EventKind.ESCALATED, f"case.escalated.{slot.id}"
+                await _tell_desk(tx, case, remind, *event, body)
+
+
+async def _tell_desk(
+    tx: BookTransaction,
+    case: CaseRow,
+    remind: RemindInput,
+    step: str,
+    kind: EventKind,
+    topic: str,
+    body: Mapping[str, Any],
+) -> None:
+    if await tx.append_event(case_event(case, step, kind, remind.now, body)):
+        told = {"desk": case.desk, **body}
+        await notify(
+            tx, case, topic, remind.now, told, to=DESK_NOTICE, ordinal=remind.ordinal
+        )  # fmt: skip

@@ -8,20 +8,25 @@ from typing import Any
 
 from audit.case_files import CaseFile
 from audit.findings import Findings
-from domain.canonical import parse_instant
-from domain.cases import CaseKind, EventKind, Status
+from domain.approvals import RefusalCode
+from domain.canonical import parse_instant, plain
+from domain.cases import AFTER_THE_END, CaseKind, EventKind, Status
 from domain.decisions import RefundVerdict
 from domain.money import Money, total
 from ledger.postings import EXPENSE_PREFIX, TRANSIENT_PREFIXES, Entry, TransactionKind
-from ledger.projection import CaseRow, fold
-from ledger.records import ReservationScope, ReservationState, StoredEvent, StoredTransaction
+from ledger.projection import CaseRow, fold, slots_of
+from ledger.records import (
+    ApprovalRow,
+    ReservationScope,
+    ReservationState,
+    StoredEvent,
+    StoredTransaction,
+)
 
 LATE_AFTER = timedelta(hours=1)
 """How far past its due instant an open case is a finding: recovery takes minutes, not hours."""
 
 WAITING = frozenset({Status.AWAITING_APPROVAL, Status.SENDING, Status.SETTLING, Status.TRACING})
-
-AFTER_THE_END = frozenset({EventKind.LINKED})
 
 
 def check_case(file: CaseFile, found: Findings, now: datetime | None) -> bool:
@@ -35,6 +40,7 @@ def check_case(file: CaseFile, found: Findings, now: datetime | None) -> bool:
     check_order(file, found)
     check_ended_is_ended(file, found)
     check_movements(file, found)
+    check_outside(file, found)
     if folded is None:
         return False
     check_waits(folded, found, now)
@@ -92,7 +98,7 @@ def check_order(file: CaseFile, found: Findings) -> None:
 
 
 def check_ended_is_ended(file: CaseFile, found: Findings) -> None:
-    """I13: after the end there are links to other cases, and nothing else."""
+    """I13: after the end there are links to other cases and the survey, and nothing else."""
     has_ended = False
     for event in file.events:
         if has_ended and event.kind not in AFTER_THE_END:
@@ -157,6 +163,24 @@ def check_movements(file: CaseFile, found: Findings) -> None:
         )
 
 
+def check_outside(file: CaseFile, found: Findings) -> None:
+    """I4: what is booked as moved without us is what a ``noticed`` event tells of."""
+    told = [
+        (e.body.get("provider_id"), e.body.get("amount")) for e in file.of_kind(EventKind.NOTICED)
+    ]
+    for booked in file.transactions:
+        if booked.kind is not TransactionKind.OUTSIDE:
+            continue
+        moved = _expense(booked.entries, booked.entries[0].amount.currency)
+        if (booked.provider_id, plain(moved)) not in told:
+            found.add(
+                "I4",
+                "ledger_transactions",
+                f"{booked.case_id}:{booked.step}",
+                "it is booked as moved without us, and no noticed event tells of it",
+            )
+
+
 def _is_post_of(post: StoredTransaction, provider_id: str, moved: Money) -> bool:
     return post.provider_id == provider_id and _expense(post.entries, moved.currency) == moved
 
@@ -195,7 +219,7 @@ def _check_slot(
         (person in {asked_by, *slot["excluded"]}, "I5", f"{person} was not to decide this case"),
         (person in persons, "I5", f"{person} filled two slots"),
         (
-            approval.actor.role.value not in slot["roles"],
+            _may_not_fill(file, approval, accepted),
             "I5",
             f"a {approval.actor.role.value} may not fill it",
         ),
@@ -221,6 +245,19 @@ def _check_slot(
         if is_wrong:
             found.add(invariant, "approvals", f"{file.case_id}:{approval.slot}", sentence)
     persons.add(person)
+
+
+def _may_not_fill(file: CaseFile, approval: ApprovalRow, accepted: StoredEvent) -> bool:
+    """Whether the slot, as its approver found it, was not for this role or for this person."""
+    recorded = [
+        event.ordinal
+        for event in file.of_kind(EventKind.APPROVAL_RECORDED)
+        if event.body["slot"] == approval.slot
+    ]
+    before = min([*recorded, accepted.ordinal])
+    slots = {slot.id: slot for slot in slots_of(e for e in file.events if e.ordinal < before)}
+    refusal = slots[approval.slot].why_may_not_fill(approval.actor, approval.at)
+    return refusal is not None and refusal[0] is RefusalCode.NOT_AUTHORISED
 
 
 def _on_event(found: Findings, invariant: str, event: StoredEvent, sentence: str) -> None:

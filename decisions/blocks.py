@@ -19,6 +19,16 @@ from domain.cases import CaseKind, Language
 from domain.deadlines import BusinessCalendar, Settlement
 
 LANGUAGES = tuple(language.value for language in Language)
+SLOT_KEYS = ("id", "roles", "expires", "remind", "escalate")
+ESCALATION_KEYS = ("after", "to")
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """After so many business days the roles ``to`` may give the yes too."""
+
+    after_business_days: int
+    to: tuple[Role, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,7 @@ class SlotRule:
     roles: tuple[Role, ...]
     expires_business_days: int
     remind_business_days: tuple[int, ...]
+    escalate: Escalation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +141,7 @@ def _whole_list(node: Node, key: str, into: Collector) -> tuple[int, ...]:
 
 
 def read_routes(node: Node | None, into: Collector) -> dict[str, tuple[SlotRule, ...]]:
-    """``routes: {auto: [], lead: [{id, roles, expires: 10bd, remind: [3bd]}]}``."""
+    """``routes: {auto: [], lead: [{id, roles, expires: 10bd, remind: [3bd], escalate: …}]}``."""
     found: dict[str, tuple[SlotRule, ...]] = {}
     for _, name, item in entries(node, "routes", into):
         slots = [_read_slot(row, into) for row in rows(item, "a route", into)]
@@ -142,9 +153,9 @@ def read_routes(node: Node | None, into: Collector) -> dict[str, tuple[SlotRule,
 
 
 def _read_slot(node: Node, into: Collector) -> SlotRule | None:
-    known_keys(node, ("id", "roles", "expires", "remind"), into)
+    known_keys(node, SLOT_KEYS, into)
     slot_id = read_name(node, "id", into)
-    roles = _roles(node, into)
+    roles = _roles(node, "roles", into)
     expires_node = node.get("expires")
     if expires_node is None:
         into.add(node, "missing-key", "expires is missing: every wait has an end")
@@ -161,15 +172,41 @@ def _read_slot(node: Node, into: Collector) -> SlotRule | None:
                 into.add(item, "empty-interval", "a reminder after the slot expires")
             elif days is not None:
                 reminders.append(days)
+    escalate = _read_escalation(node.get("escalate"), roles, expires, into)
     if slot_id is None or not roles or expires is None:
         return None
-    return SlotRule(slot_id, roles, expires, tuple(sorted(reminders)))
+    return SlotRule(slot_id, roles, expires, tuple(sorted(reminders)), escalate)
 
 
-def _roles(node: Node, into: Collector) -> tuple[Role, ...]:
-    item = node.get("roles")
+def _read_escalation(
+    node: Node | None, roles: tuple[Role, ...], expires: int | None, into: Collector
+) -> Escalation | None:
+    if node is None or node.value is BAD:
+        return None
+    if not isinstance(node.value, dict):
+        into.add(node, "wrong-type", f"escalate is a map, not {node.shape()}",
+                 allowed="{after: 5bd, to: [finance]}")  # fmt: skip
+        return None
+    known_keys(node, ESCALATION_KEYS, into)
+    to = _roles(node, "to", into)
+    for role in to:
+        if role in roles:
+            place = node.get("to") or node
+            into.add(place, "duplicate-id", f"{role.value} may give this yes from the beginning")
+    after_node = node.get("after")
+    if after_node is None:
+        into.add(node, "missing-key", "after is missing: when the further roles are asked")
+        return None
+    after = _business_days(after_node, into)
+    if after is not None and expires is not None and after >= expires:
+        into.add(after_node, "empty-interval", "the slot expires before it escalates")
+    return None if after is None or not to else Escalation(after, to)
+
+
+def _roles(node: Node, key: str, into: Collector) -> tuple[Role, ...]:
+    item = node.get(key)
     if item is None or not isinstance(item.value, tuple) or not item.value:
-        into.add(item or node, "missing-key", "roles is a list of who may say yes")
+        into.add(item or node, "missing-key", f"{key} is a list of who may say yes")
         return ()
     words = tuple(role.value for role in Role)
     found = []

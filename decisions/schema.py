@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from decisions.blocks import LANGUAGES
+from decisions.blocks import ESCALATION_KEYS, LANGUAGES, SLOT_KEYS
 from decisions.calendars import CALENDAR_KEYS, WEEKDAYS
 from decisions.catalogues import KINDS, PARAMETERS
 from decisions.conditions import AGES, SET_TESTS
@@ -164,10 +164,11 @@ def _definitions() -> dict[str, Schema]:
              "properties": {"id": TEXT}}  # fmt: skip
     operand = either(TEXT, ref("literal"))
     computed = dict.fromkeys(("of", *FACTORS, *SUMS), operand)
-    slot = {
-        "id": TEXT, "roles": listed(words(r.value for r in Role), 1),
-        "expires": ref("length"), "remind": listed(ref("length")),
-    }  # fmt: skip
+    roles = listed(words(r.value for r in Role), 1)
+    escalation = dict(zip(ESCALATION_KEYS, (ref("length"), roles), strict=True))
+    slot = dict(zip(SLOT_KEYS, (
+        TEXT, roles, ref("length"), listed(ref("length")), shape(escalation, ESCALATION_KEYS),
+    ), strict=True))  # fmt: skip
     limit = {
         "role": words(r.value for r in Role), "kind": words(k.value for k in CaseKind),
         "each": ref("amounts"), "per_day": ref("amounts"),

@@ -150,7 +150,7 @@ def _routes(words: Wording, routes: Mapping[str, Any]) -> Iterator[Grid]:
     rows = []
     for name, slots in routes.items():
         if not slots:
-            rows.append((name, words.say("route.nobody"), "", "", ""))
+            rows.append((name, words.say("route.nobody"), "", "", "", ""))
         for slot in slots:
             expires, remind = (
                 [words.value(DURATION, length) for length in lengths]
@@ -158,11 +158,21 @@ def _routes(words: Wording, routes: Mapping[str, Any]) -> Iterator[Grid]:
             )
             rows.append(
                 (name, slot["id"], words.joined(slot["roles"], "list.or"), *expires,
-                 words.joined(remind))
+                 words.joined(remind), _escalation(words, slot.get("escalate")))
             )  # fmt: skip
     if rows:
-        columns = ("route", "slot", "roles", "expires", "remind")
+        columns = ("route", "slot", "roles", "expires", "remind", "escalate")
         yield _grid(words, "section.routes", columns, tuple(rows))
+
+
+def _escalation(words: Wording, escalate: Mapping[str, Any] | None) -> str:
+    if escalate is None:
+        return words.joined(())
+    return words.say(
+        "route.escalation",
+        after=words.value(DURATION, escalate["after"]),
+        roles=words.joined(escalate["to"], "list.or"),
+    )
 
 
 def _authority(words: Wording, limits: list[dict[str, Any]]) -> Iterator[Grid]:

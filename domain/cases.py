@@ -18,6 +18,8 @@ class CaseKind(StrEnum):
     FEE_WAIVER = "fee_waiver"
     OVERCHARGE = "overcharge"
     CANCELLATION = "cancellation"
+    EXCEPTION = "exception"
+    """Money that the provider moved without us: recorded and put before finance, never moved."""
 
 
 class Status(StrEnum):
@@ -43,6 +45,8 @@ class Outcome(StrEnum):
     REJECTED_BY_PROVIDER = "rejected_by_provider"
     FAILED_AT_BANK = "failed_at_bank"
     UNCONFIRMED = "unconfirmed"
+    RECORDED = "recorded"
+    """An exception: finance was told, and the engine does nothing by itself."""
 
 
 class EventKind(StrEnum):
@@ -51,6 +55,10 @@ class EventKind(StrEnum):
     APPROVAL_RECORDED = "approval_recorded"
     DECLINE_RECORDED = "decline_recorded"
     REMINDED = "reminded"
+    ESCALATED = "escalated"
+    DELEGATED = "delegated"
+    CONTACTED = "contacted"
+    TRANSFERRED = "transferred"
     ACCEPTED = "accepted"
     """The provider took the order to move the money."""
     LOOKED = "looked"
@@ -58,14 +66,35 @@ class EventKind(StrEnum):
     CONFIRMED = "confirmed"
     FAILED = "failed"
     LINKED = "linked"
+    CHARGEBACK_SEEN = "chargeback_seen"
+    """The bank's procedure on the charge took another turn."""
+    NOTICED = "noticed"
+    """The provider moved money without us."""
     OUTCOME_UNKNOWN = "outcome_unknown"
     CLOSED = "closed"
+    SURVEYED = "surveyed"
+
+
+AFTER_THE_END = frozenset({EventKind.LINKED, EventKind.SURVEYED})
+"""What may still be said of a case that has ended."""
 
 
 class Desk(StrEnum):
     BILLING = "billing"
     RETENTION = "retention"
     FINANCE = "finance"
+
+
+class Channel(StrEnum):
+    """The way by which a customer got in touch."""
+
+    EMAIL = "email"
+    CHAT = "chat"
+    PHONE = "phone"
+    WHATSAPP = "whatsapp"
+    SOCIAL = "social"
+    WEB = "web"
+    LETTER = "letter"
 
 
 class Language(StrEnum):

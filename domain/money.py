@@ -181,6 +181,21 @@ def smallest(*amounts: Money) -> Money:
     return sorted(amounts)[0]
 
 
+def tax_share(
+    tax: Money, captured: Money, *, refunded: Money, stated: Money, amount: Money
+) -> Money:
+    """The tax in ``amount``, the next refund of a charge of ``captured`` with ``tax`` in it.
+
+    ``refunded`` is what was refunded before, ``stated`` the tax that was said to be in it. The
+    share is what is missing to the tax due on all that is refunded by then, rounded half up;
+    rounding each refund alone would drift, so the shares of a charge that is refunded whole sum
+    to its tax exactly. A share is never below zero or above its refund, not even after a refund
+    between others has failed.
+    """
+    due = tax.times_ratio((refunded + amount).amount_minor, captured.amount_minor, Rounding.HALF_UP)
+    return smallest(max(due - stated, Money.zero(tax.currency)), amount)
+
+
 def refundable_remainder(
     captured: Money, refunded_at_provider: Iterable[Money], reserved_by_us: Iterable[Money]
 ) -> Money:

@@ -378,6 +378,11 @@ POLICY_CATALOGUE: dict[str, dict[Language, str]] = {
         Language.ES: "recordatorio tras",
         Language.KO: "알림",
     },
+    "heading.escalate": {
+        Language.EN: "also by",
+        Language.ES: "también por",
+        Language.KO: "추가 승인자",
+    },
     "heading.role": {
         Language.EN: "role",
         Language.ES: "rol",
@@ -482,6 +487,11 @@ POLICY_CATALOGUE: dict[str, dict[Language, str]] = {
         Language.EN: "nobody is asked",
         Language.ES: "no se pregunta a nadie",
         Language.KO: "승인 없음",
+    },
+    "route.escalation": {
+        Language.EN: "{roles} after {after}",
+        Language.ES: "{roles} tras {after}",
+        Language.KO: "{after} 후 {roles}",
     },
     "mark.unverified": {
         Language.EN: "{value} (not verified)",

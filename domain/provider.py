@@ -52,13 +52,15 @@ class _Fact(BaseModel):
 
 
 class ProviderRefund(_Fact):
-    """A refund as the provider lists it. ``case_id`` is ours, from its metadata, or empty.
+    """A refund as the provider lists it. ``case_id`` is ours, from its metadata, or empty;
+    ``charge`` is empty for a refund of something else.
 
     ``reference`` is the bank's own number once it is available: the only proof of arrival
     that the provider has.
     """
 
     id: str
+    charge: str
     status: RefundStatus
     amount: Money
     case_id: str
@@ -66,24 +68,40 @@ class ProviderRefund(_Fact):
     failure_reason: str
 
 
+class ProviderDispute(_Fact):
+    """One of the card network's procedures on a charge; ``amount`` is what the bank asks for."""
+
+    id: str
+    status: Chargeback
+    amount: Money
+
+
 class ChargeFacts(_Fact):
     """A charge with everything around it that a refund is decided by. Instants are UTC.
 
-    ``customer_since`` is None when the provider has no such customer any more.
+    ``customer_since`` is None when the provider has no such customer any more. ``tax`` is the
+    part of ``captured`` that is tax; None when the provider does not say.
     """
 
     id: str
     customer: str
     customer_since: datetime | None
     captured: Money
+    tax: Money | None
     is_captured: bool
     is_refundable: bool
     created_at: datetime
     instrument: Instrument
     instrument_refundable: bool
     chargeback: Chargeback
+    disputes: tuple[ProviderDispute, ...]
     refunds: tuple[ProviderRefund, ...]
     descriptor: str
+
+    @property
+    def alive_refunds(self) -> list[ProviderRefund]:
+        """The refunds that take from the charge, whoever made them."""
+        return [refund for refund in self.refunds if refund.status not in DEAD_REFUNDS]
 
     def refund_of(self, case_id: str) -> ProviderRefund | None:
         """The refund that this case ordered, whatever became of it."""

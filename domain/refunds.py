@@ -105,7 +105,8 @@ class DecideInput(BaseModel):
 class RefundDecision(BaseModel):
     """What the workflow must know of a decision; the rest lies in the books.
 
-    A refusal is already closed in the books when this comes back.
+    A refusal is already closed in the books when this comes back. ``tax`` is the part of
+    ``amount`` that is tax; None where the decision was made before shares were told.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -117,6 +118,7 @@ class RefundDecision(BaseModel):
     version: int
     policy_hash: str
     amount: Money
+    tax: Money | None = None
     method: RefundMethod
     destination: str
     digest: str

@@ -100,6 +100,63 @@ CATALOGUE: dict[str, dict[Language, str]] = {
         Language.KO: "{amount}을(를) 보냈으나 입금을 확인하지 못했습니다. "
         "재무팀에서 처리하고 있습니다.",
     },
+    "closed.recorded": {
+        Language.EN: "{amount} was moved by the payment provider without us. Finance was told.",
+        Language.ES: "El proveedor de pagos movió {amount} sin nuestra intervención. "
+        "Finanzas ha sido informado.",
+        Language.KO: "결제사에서 {amount}을(를) 저희를 거치지 않고 처리했습니다. "
+        "재무팀에 알렸습니다.",
+    },
+    "letter.trace": {
+        Language.EN: "To the bank of the cardholder or account holder\n\n"
+        "We sent the refund below and have no confirmation that it was credited. "
+        "Please trace it.\n\n"
+        "Reference: {reference}\nAmount: {amount}\nSent on: {sent}\n"
+        "Name on the statement: {descriptor}\nOur file: {case}",
+        Language.ES: "Al banco del titular de la tarjeta o de la cuenta\n\n"
+        "Enviamos el reembolso indicado abajo y no consta que se haya abonado. "
+        "Les rogamos que lo rastreen.\n\n"
+        "Referencia: {reference}\nImporte: {amount}\nEnviado el: {sent}\n"
+        "Nombre en el extracto: {descriptor}\nNuestro expediente: {case}",
+        Language.KO: "카드 또는 계좌 소유자의 은행 귀중\n\n"
+        "아래 환불을 보냈으나 입금이 확인되지 않았습니다. 추적하여 주시기 바랍니다.\n\n"
+        "참조 번호: {reference}\n금액: {amount}\n보낸 날짜: {sent}\n"
+        "명세서 표시 이름: {descriptor}\n당사 문서 번호: {case}",
+    },
+    "chargeback.none": {
+        Language.EN: "The bank's inquiry about this charge is closed.",
+        Language.ES: "La consulta del banco sobre este cargo está cerrada.",
+        Language.KO: "이 결제에 대한 은행의 문의가 종료되었습니다.",
+    },
+    "chargeback.inquiry": {
+        Language.EN: "Urgent: the bank asks about this charge. A full refund now settles it.",
+        Language.ES: "Urgente: el banco pregunta por este cargo. Un reembolso total ahora "
+        "lo resuelve.",
+        Language.KO: "긴급: 은행에서 이 결제를 문의하고 있습니다. 지금 전액 환불하면 해결됩니다.",
+    },
+    "chargeback.open": {
+        Language.EN: "A chargeback is open on this charge: nothing is refunded meanwhile.",
+        Language.ES: "Hay un contracargo abierto sobre este cargo: entretanto no se "
+        "reembolsa nada.",
+        Language.KO: "이 결제에 지불 거절이 진행 중이므로 그동안 환불하지 않습니다.",
+    },
+    "chargeback.won": {
+        Language.EN: "The bank decided for us: this charge may be refunded again.",
+        Language.ES: "El banco resolvió a nuestro favor: este cargo se puede volver a reembolsar.",
+        Language.KO: "은행이 저희 측 손을 들어 주어 이 결제를 다시 환불할 수 있습니다.",
+    },
+    "chargeback.lost": {
+        Language.EN: "The bank has given the customer this charge back: nothing more is refunded.",
+        Language.ES: "El banco devolvió este cargo al cliente: no se reembolsa nada más.",
+        Language.KO: "은행이 이 결제를 고객에게 돌려주었으므로 더 환불하지 않습니다.",
+    },
+    "chargeback.unknown": {
+        Language.EN: "The bank's procedure on this charge is in a state we do not know: "
+        "nothing is refunded meanwhile.",
+        Language.ES: "El procedimiento del banco sobre este cargo está en un estado que no "
+        "conocemos: entretanto no se reembolsa nada.",
+        Language.KO: "이 결제에 대한 은행 절차의 상태를 알 수 없어 그동안 환불하지 않습니다.",
+    },
     **POLICY_CATALOGUE,
 }
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
-from domain.cases import Language, Outcome, Status
+from domain.cases import CaseEvent, Language, Outcome, Status
 from domain.money import Money
 from domain.texts import day_in_words, instant_in_words, money_in_words, say
 from ledger.projection import CaseRow
@@ -49,3 +50,24 @@ def status_in_words(
         last=day_in_words(last, spoken) if last else "",
         reason=reason(case.reason_key, spoken) if case.reason_key else "",
     ).strip()
+
+
+def bank_letter(
+    case: CaseRow, accepted: CaseEvent, language: Language | None = None, *, zone: str = "UTC"
+) -> str:
+    """The letter by which a bank finds a refund that nobody has confirmed.
+
+    ``accepted`` is the event of the provider's taking the order: its id of the refund, the
+    amount, the day in ``zone`` and the name on the statement, where that is known.
+    """
+    spoken = language or Language(case.language)
+    body = accepted.body
+    return say(
+        "letter.trace",
+        spoken,
+        reference=body["provider_id"],
+        amount=money_in_words(Money.model_validate(body["amount"]), spoken),
+        sent=day_in_words(accepted.occurred_at.astimezone(ZoneInfo(zone)).date(), spoken),
+        descriptor=body.get("descriptor") or "-",
+        case=case.case_id,
+    )

@@ -26,12 +26,17 @@ TRANSIENT_PREFIXES = ("pending:", "clearing:")
 
 EXPENSE_PREFIX = "expense:"
 
+OUTSIDE_REASON = "outside"
+"""The expense of refunds whose reason we were never told."""
+
 
 class TransactionKind(StrEnum):
     HOLD = "hold"
     POST = "post"
     VOID = "void"
     REVERSAL = "reversal"
+    OUTSIDE = "outside"
+    """Money that the provider moved without us: nothing was held before it."""
 
 
 class Entry(BaseModel):
@@ -132,6 +137,20 @@ def post(
         step=step,
         kind=TransactionKind.POST,
         entries=(*_pending(-_positive(amount)), *_real(amount, method, reason)),
+        provider_id=provider_id,
+        at=at,
+    )
+
+
+def outside(
+    case_id: str, step: str, amount: Money, provider_id: str, at: datetime
+) -> LedgerTransaction:
+    """A refund to the original instrument that was made at the provider, and not by us."""
+    return LedgerTransaction(
+        case_id=case_id,
+        step=step,
+        kind=TransactionKind.OUTSIDE,
+        entries=_real(_positive(amount), RefundMethod.ORIGINAL, OUTSIDE_REASON),
         provider_id=provider_id,
         at=at,
     )

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from domain.actors import Actor
+from domain.approvals import ApprovalSlot
 from domain.canonical import parse_instant
 from domain.cases import CaseEvent, CaseKind, EventKind, Outcome, Status
 
@@ -93,6 +95,21 @@ def fold(events: Iterable[CaseEvent]) -> CaseRow | None:
     return row
 
 
+def slots_of(events: Iterable[CaseEvent]) -> tuple[ApprovalSlot, ...]:
+    """The approval slots of a case, filled ones too, each with whom it was handed to last."""
+    slots: dict[str, ApprovalSlot] = {}
+    for event in events:
+        if event.kind is EventKind.DECIDED:
+            slots = {
+                slot.id: slot for slot in map(ApprovalSlot.model_validate, event.body["slots"])
+            }
+        elif event.kind is EventKind.DELEGATED:
+            slot = slots[event.body["slot"]]
+            delegate = Actor.model_validate(event.body["to"])
+            slots[slot.id] = slot.model_copy(update={"delegate": delegate})
+    return tuple(slots.values())
+
+
 def _opened(event: CaseEvent) -> CaseRow:
     if event.kind is not EventKind.OPENED:
         raise ValueError(f"{event.case_id} begins with {event.kind.value}, not with opened")
@@ -135,15 +152,25 @@ def _changes(row: CaseRow, event: CaseEvent) -> dict[str, Any]:
                 "waits_for": "trace",
                 "due_at": parse_instant(body["next_look_at"]),
             }
+        case EventKind.TRANSFERRED:
+            return {"desk": body["desk"]}
+        case EventKind.CHARGEBACK_SEEN:
+            return {"priority": body["priority"]}
+        case EventKind.NOTICED:
+            return {"amount_minor": _minor(body["amount"]), "provider_id": body["provider_id"]}
         case EventKind.CLOSED:
             return _closed(row, event)
         case (
             EventKind.DECLINE_RECORDED
             | EventKind.REMINDED
+            | EventKind.ESCALATED
+            | EventKind.DELEGATED
+            | EventKind.CONTACTED
             | EventKind.OUTCOME_UNKNOWN  # still sending; a late alarm changes no later status
             | EventKind.CONFIRMED
             | EventKind.FAILED
             | EventKind.LINKED
+            | EventKind.SURVEYED
         ):
             return {}
 

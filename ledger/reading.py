@@ -90,6 +90,18 @@ _RESERVED = (
     )
     .order_by(t.reservations.c.case_id, t.reservations.c.step, t.reservations.c.scope)
 )
+_DECIDED_ON_CHARGE = (
+    select(t.case_events.c.case_id, t.case_events.c.body)
+    .join(t.reservations, t.reservations.c.case_id == t.case_events.c.case_id)
+    .where(
+        t.reservations.c.scope == ReservationScope.CHARGE.value,
+        t.reservations.c.key == bindparam("charge"),
+        t.reservations.c.currency == bindparam("currency"),
+        t.reservations.c.state != ReservationState.RELEASED.value,
+        t.case_events.c.kind == EventKind.DECIDED.value,
+    )
+    .order_by(t.case_events.c.case_id, t.case_events.c.ordinal)
+)
 _ENDED_ON_CHARGE = (
     select(t.cases)
     .where(t.cases.c.charge == bindparam("charge"), t.cases.c.status == Status.CLOSED.value)
@@ -326,6 +338,32 @@ class Reading:
             statement = statement.where(r.case_id == case_id)
         return [refused_attempt_of(row) for row in await self._all(statement)]
 
+    async def runs_of_case(self, case_id: str) -> list[str]:
+        """The workflow runs that wrote the case's events, first first."""
+        e = t.case_events.c
+        statement = (
+            select(e.run_id)
+            .where(e.case_id == case_id, e.run_id != "")
+            .group_by(e.run_id)
+            .order_by(func.min(e.ordinal))
+        )
+        return [row["run_id"] for row in await self._all(statement)]
+
+    async def unarchived(self, *, after: str = "", limit: int = 100) -> list[CaseRow]:
+        """Ended cases of which no workflow run is archived, by case id after ``after``."""
+        c, a = t.cases.c, t.archives.c
+        statement = (
+            select(t.cases)
+            .where(
+                c.status == Status.CLOSED.value,
+                c.case_id > after,
+                ~select(a.id).where(a.case_id == c.case_id).exists(),
+            )
+            .order_by(c.case_id)
+            .limit(limit)
+        )
+        return [case_of(row) for row in await self._all(statement)]
+
     async def archives(self, case_id: str) -> list[ArchiveRow]:
         a = t.archives.c
         statement = select(t.archives).where(a.case_id == case_id).order_by(a.at, a.id)
@@ -339,6 +377,13 @@ class Reading:
         """What is held or posted on one account, by case and step."""
         asked = {"scope": scope.value, "key": key, "currency": currency}
         return [reservation_of(row) for row in await self._all(_RESERVED, asked)]
+
+    async def tax_shares(self, charge: str, currency: str) -> dict[str, Money]:
+        """The tax that each case holding or having posted money of a charge was decided to give
+        back, by case id; cases that were decided before shares were told have none."""
+        rows = await self._all(_DECIDED_ON_CHARGE, {"charge": charge, "currency": currency})
+        told = {row["case_id"]: json.loads(row["body"]).get("tax") for row in rows}
+        return {case_id: Money.model_validate(tax) for case_id, tax in told.items() if tax}
 
     async def reservations_of_case(self, case_id: str) -> list[Reservation]:
         """All of a case's reservations, released ones included, by step."""

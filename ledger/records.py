@@ -163,6 +163,10 @@ class OutboxRow(Record):
     next_try_at: datetime
 
 
+OUTSIDE = "outside"
+"""State of a provider's event that concerns no single case of ours; the worker looks into it."""
+
+
 class InboxRow(Record):
     event_id: str
     event_type: str

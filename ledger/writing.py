@@ -18,7 +18,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from domain.approvals import RefusalCode
 from domain.canonical import canonical_json, instant, plain, sha256_of
-from domain.cases import CaseEvent, CaseKind, EventKind, Status
+from domain.cases import AFTER_THE_END, CaseEvent, CaseKind, Status
 from domain.decisions import Decision
 from domain.errors import Refused
 from domain.money import Money
@@ -58,7 +58,7 @@ def _insert_statement(table: Table, on: tuple[str, ...], is_sqlite: bool) -> Ret
 
 def _changed(row: CaseRow | None, event: CaseEvent) -> CaseRow:
     """``row`` after ``event``. Raises ``Refused`` after the end, ``ValueError`` as ``project``."""
-    if row is not None and row.status is Status.CLOSED and event.kind is not EventKind.LINKED:
+    if row is not None and row.status is Status.CLOSED and event.kind not in AFTER_THE_END:
         raise Refused(
             RefusalCode.CLOSED,
             f"{event.case_id} has ended ({row.outcome}): no {event.kind.value} after it",
@@ -101,8 +101,8 @@ class BookTransaction:
         """Append to the case's account and fold it into ``cases``.
 
         False when ``(case_id, step)`` is there already: then nothing changes. Raises
-        ``Refused`` (closed) for anything but a link after the end, ``AlreadyOpen`` when the
-        business key has an open case, ``ValueError`` when the event does not fit its kind.
+        ``Refused`` (closed) after the end, but for :data:`AFTER_THE_END`, ``AlreadyOpen`` when
+        the business key has an open case, ``ValueError`` when the event does not fit its kind.
         """
         self._locks.complete()
         row = self._cases.get(event.case_id) or await self.reading.case(

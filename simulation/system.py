@@ -134,6 +134,7 @@ def _settings(folder: Path, url: str, sandbox: str, policies: Path, slots: int) 
         "policies": policies,
         "allow_drafts": True,  # they are tried on cases before they are released
         "notices_file": folder / "notices.jsonl",
+        "archive": folder / "archive",
         "worker_slots": slots,
     }
     return Settings.model_validate(values)

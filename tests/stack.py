@@ -94,6 +94,7 @@ def settings_for(folder: Path, database_url: str, sandbox_url: str, **overrides:
         **signing_keys(SIGNING_KEY),
         "policies": ROOT / "policies",
         "notices_file": folder / "notices.jsonl",
+        "archive": folder / "archive",
         "attempt_seconds": 5,
         **overrides,
     }

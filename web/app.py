@@ -80,7 +80,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         except BadSignature as error:
             log.warning("webhook_refused", why=str(error))
             return problem(400, "bad_signature", str(error), retryable=False)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             return problem(400, "bad_event", f"not an event: {error}", retryable=False)
         return JSONResponse({"received": True, "state": state})
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from domain.cases import CaseKind
 from ledger.books import Books
 from ledger.projection import CaseRow
 from ledger.records import InboxRow
@@ -48,6 +49,11 @@ class Inbox:
     async def case(self, case_id: str) -> CaseRow | None:
         async with self._books.reading() as reading:
             return await reading.case(case_id)
+
+    async def open_cases(self, charge: str) -> list[CaseRow]:
+        """The refunds of a charge that have not ended."""
+        async with self._books.reading() as reading:
+            return await reading.open_cases(kind=CaseKind.REFUND, charge=charge)
 
     async def is_ready(self) -> bool:
         """Whether the books answer."""

@@ -23,6 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from domain.cases import Status
 from domain.refunds import ProviderNews
+from ledger.records import OUTSIDE
 from web.store import Inbox
 from workflows.refund import RefundCase
 
@@ -30,8 +31,18 @@ log = structlog.get_logger()
 
 TOLERANCE_SECONDS = 300
 NEWS_TYPES = frozenset({"refund.updated", "refund.failed"})
-"""Events that may conclude a refund. ``charge.refunded`` and ``refund.created`` tell of an
-order that is ours; ``charge.refund.updated`` repeats ``refund.updated``."""
+"""Events that may conclude a refund of ours. ``charge.refunded`` and ``refund.created`` tell of
+an order that we made; ``charge.refund.updated`` repeats ``refund.updated``."""
+
+OUTSIDE_TYPES = NEWS_TYPES | {"refund.created"}
+"""Events by which a refund that is none of ours is noticed."""
+
+DISPUTE_TYPES = frozenset(
+    {"charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed"}
+)
+"""Turns of a chargeback; the moving of its funds is told by two more, which add nothing."""
+
+RECEIVED, NOTHING_NEW = "received", "nothing_new"
 
 _CONCLUSIVE = frozenset({"failed", "canceled"})
 
@@ -42,12 +53,13 @@ class BadSignature(ValueError):
 
 @dataclass(frozen=True)
 class Told:
-    """What an event says: about which case, and whether that can be news."""
+    """What an event says, and who is to hear it: the case or charge that is its ``subject``
+    (``received``), the worker (``outside``), or nobody."""
 
     event_id: str
     event_type: str
-    case_id: str
-    is_news: bool
+    subject: str
+    state: str
 
 
 def verified(body: bytes, header: str, secret: str, now: datetime) -> dict[str, Any]:
@@ -70,18 +82,28 @@ def verified(body: bytes, header: str, secret: str, now: datetime) -> dict[str, 
 
 
 def read_event(event: dict[str, Any]) -> Told:
-    """Which case an event concerns, by the metadata that every order of ours carries."""
-    subject = event["data"]["object"]
-    metadata = subject.get("metadata") or {}
+    """Whom an event concerns: a refund's case by the metadata that every order of ours carries,
+    a chargeback's cases by its charge.
+
+    Raises ``KeyError``, ``TypeError`` or ``AttributeError`` when it is not of a known shape.
+    """
+    id, type, data = event["id"], event["type"], event["data"]
+    subject = data["object"]
+    if type in DISPUTE_TYPES:
+        has_turned = type != "charge.dispute.updated" or "status" in (
+            data.get("previous_attributes") or {}
+        )
+        return Told(id, type, str(subject["charge"]), RECEIVED if has_turned else NOTHING_NEW)
+    case_id = str((subject.get("metadata") or {}).get("case_id", ""))
+    if not case_id and type in OUTSIDE_TYPES:
+        return Told(id, type, str(subject["id"]), OUTSIDE)
     details = subject.get("destination_details") or {}
     has_reference = any(
         isinstance(part, dict) and part.get("reference_status") == "available"
         for part in details.values()
     )
-    is_news = event["type"] in NEWS_TYPES and (
-        has_reference or subject.get("status") in _CONCLUSIVE
-    )
-    return Told(event["id"], event["type"], str(metadata.get("case_id", "")), is_news)
+    is_news = type in NEWS_TYPES and (has_reference or subject.get("status") in _CONCLUSIVE)
+    return Told(id, type, case_id, RECEIVED if is_news and case_id else NOTHING_NEW)
 
 
 class Postman:
@@ -109,17 +131,33 @@ class Postman:
                     await self.carry(row.event_id, row.event_type, row.object_ids[0])
                 except (RPCError, SQLAlchemyError, OSError) as error:
                     # it stays in the inbox; those behind it are not held up
-                    log.warning("webhook_waits", event=row.event_id, error=type(error).__name__)
+                    log.warning("webhook_waits", event_id=row.event_id, error=type(error).__name__)
             try:
                 await asyncio.wait_for(self._woken.wait(), self._idle_seconds)
             except TimeoutError:
                 continue
 
-    async def carry(self, event_id: str, event_type: str, case_id: str) -> str:
-        """Tell one case; answers what became of the event."""
+    async def carry(self, event_id: str, event_type: str, subject: str) -> str:
+        """Tell those whom an event concerns; answers what became of it."""
+        if event_type in DISPUTE_TYPES:
+            return await self._carry_chargeback(event_id, event_type, subject)
+        return await self._carry_to_case(event_id, event_type, subject)
+
+    async def _carry_chargeback(self, event_id: str, event_type: str, charge: str) -> str:
+        """Have the cases whose money is under way look for it; the rest is the worker's."""
+        cases = await self._inbox.open_cases(charge)
+        if any(case.status is Status.SENDING for case in cases):
+            return RECEIVED
+        for case in cases:
+            if case.status in (Status.SETTLING, Status.TRACING):
+                await self._tell(event_id, event_type, case.case_id)
+        await self._inbox.finish(event_id, OUTSIDE)
+        return OUTSIDE
+
+    async def _carry_to_case(self, event_id: str, event_type: str, case_id: str) -> str:
         case = await self._inbox.case(case_id)
         if case is not None and case.status is Status.SENDING:
-            return "received"  # our own answer is still on its way into the books; come again
+            return RECEIVED  # our own answer is still on its way into the books; come again
         state = await self._tell(event_id, event_type, case_id) if case else "no_case"
         await self._inbox.finish(event_id, state)
         return state
@@ -143,10 +181,9 @@ async def receive(inbox: Inbox, postman: Postman, body: bytes, header: str, secr
     event = verified(body, header, secret, now)
     told = read_event(event)
     # in one step: between two, the postman would carry what tells nothing new
-    state = "received" if told.is_news and told.case_id else "nothing_new"
-    if not await inbox.take(told.event_id, told.event_type, told.case_id, now, state):
+    if not await inbox.take(told.event_id, told.event_type, told.subject, now, told.state):
         return "known"
-    if state == "nothing_new":
-        return state
+    if told.state == NOTHING_NEW:
+        return NOTHING_NEW
     postman.wake()
     return "taken"

@@ -7,6 +7,7 @@ that of any number who press at the same moment one is recorded and the others a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -14,9 +15,12 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from domain.actors import Actor
     from domain.approvals import Action, Answer, ApprovalSlot, Judgement, RefusalCode
+    from domain.messages import Contact, Delegation, RemindInput, Transfer
     from domain.refunds import CaseDescription, ProviderNews, RecordVerdictInput, RefundCaseInput
     from workflows import steps
+    from workflows.connection import CASE_DESK
 
 
 def refuse(code: RefusalCode, message: str) -> ApplicationError:
@@ -25,8 +29,9 @@ def refuse(code: RefusalCode, message: str) -> ApplicationError:
 
 
 class CaseDesk:
-    """Base of the four cases: messages ``approve``, ``decline``, ``withdraw``, the signal
-    ``provider_news`` and the query ``describe``. It has no ``run``."""
+    """Base of the four cases: messages ``approve``, ``decline``, ``withdraw``, ``contact``,
+    ``transfer``, ``delegate``, the signal ``provider_news`` and the query ``describe``. It has
+    no ``run``."""
 
     def __init__(self, case: RefundCaseInput) -> None:
         self.case = case
@@ -38,6 +43,8 @@ class CaseDesk:
         self.slots: tuple[ApprovalSlot, ...] = ()
         self.filled: dict[str, str] = {}
         self.claimed: dict[str, str] = {}
+        self.handing: dict[str, str] = {}
+        self.transferring = asyncio.Lock()
         self.ending_claimed_by = ""
         self.ended_by: Action | None = None
         self.deadline: datetime | None = None
@@ -56,23 +63,59 @@ class CaseDesk:
         ``filled`` names who approved the slots that are filled in the books already. The
         earliest expiry counts for all. A claim that is being recorded when the time is up is
         let finish: otherwise an expired case would collect an approval.
+
+        One timer runs at a time, to the next call or the deadline. A case that began to wait
+        before there were calls has a timer to the deadline in its history, and that timer
+        stands for the first one here: it fires too late for any call, so its history is
+        repeated command by command and needs no ``workflow.patched``.
         """
         self.slots = slots
         self.filled = dict(filled)
         self.waiting = True
         self.deadline = deadline = min(slot.expires_at for slot in slots)
         self.show("awaiting_approval", "approval", deadline, "expires")
-        try:
-            await workflow.wait_condition(
-                self._is_settled,
-                timeout=deadline - workflow.now(),
-                timeout_summary="approval expires",
-            )
-        except TimeoutError:
-            self.expiring = True
-            await workflow.wait_condition(self._nothing_claimed)
+        for instant in (*self._calls(deadline), deadline):
+            try:
+                await workflow.wait_condition(
+                    self._is_settled,
+                    timeout=instant - workflow.now(),
+                    timeout_summary="approval expires" if instant == deadline else "call again",
+                )
+                break
+            except TimeoutError:
+                if instant == deadline or workflow.now() >= deadline:
+                    self.expiring = True
+                    await workflow.wait_condition(self._nothing_claimed)
+                    break
+                await self._call(instant, deadline)
         self.waiting = False
         return self._is_approved()
+
+    def _calls(self, deadline: datetime) -> list[datetime]:
+        """When the desk is called again: reminders and escalations that lie ahead."""
+        instants = {at for slot in self.slots for at in slot.remind_at}
+        instants |= {slot.escalates_at for slot in self.slots if slot.escalates_at is not None}
+        return sorted(at for at in instants if workflow.now() < at < deadline)
+
+    async def _call(self, instant: datetime, deadline: datetime) -> None:
+        """Tell the desk of the slots whose instant this is, as long as they are open."""
+        still_open = [slot for slot in self.slots if slot.id not in self.filled]
+        reminded = tuple(slot.id for slot in still_open if instant in slot.remind_at)
+        escalated = tuple(slot.id for slot in still_open if slot.escalates_at == instant)
+        if self._is_settled() or not (reminded or escalated):
+            return
+        ordinal = sum(at <= instant for at in {at for s in self.slots for at in s.remind_at})
+        await steps.remind(
+            self.case,
+            RemindInput(
+                case_id=self.case.case_id,
+                ordinal=ordinal,
+                now=workflow.now(),
+                reminded=reminded,
+                escalated=escalated,
+            ),
+            until=deadline,
+        )
 
     def _is_approved(self) -> bool:
         return len(self.filled) == len(self.slots)
@@ -98,7 +141,7 @@ class CaseDesk:
 
     @approve.validator
     def _may_approve(self, given: Judgement) -> None:
-        self._check_slot(given)
+        self._check_slot(given.slot, given.signed.digest, given.signed.actor)
 
     async def _approve(self, given: Judgement) -> Answer:
         slot = self._slot(given.slot)
@@ -119,7 +162,7 @@ class CaseDesk:
 
     @decline.validator
     def _may_decline(self, given: Judgement) -> None:
-        self._check_slot(given)
+        self._check_slot(given.slot, given.signed.digest, given.signed.actor)
 
     # -- withdraw --------------------------------------------------------------------
 
@@ -194,31 +237,70 @@ class CaseDesk:
         if self.slots and self._is_approved():
             raise refuse(RefusalCode.ALREADY_DECIDED, self._who_approved())
 
-    def _check_slot(self, given: Judgement) -> None:
+    def _check_slot(self, slot_id: str, digest: str, person: Actor) -> ApprovalSlot:
+        """The slot, once ``person`` may decide on it now."""
         self._check_not_ended()
         if not self.waiting:
             raise refuse(RefusalCode.NOT_WAITING, "the case waits for no approval")
-        slot = self._slot(given.slot)
+        slot = self._slot(slot_id)
         holder = self.filled.get(slot.id) or self.claimed.get(slot.id)
         if holder:
             raise refuse(RefusalCode.ALREADY_DECIDED, f"decided by {holder} already")
-        person = given.signed.actor
-        if given.signed.digest != slot.digest:
+        if slot.id in self.handing:
+            raise refuse(
+                RefusalCode.ALREADY_DECIDED,
+                f"being handed over this moment by {self.handing[slot.id]}",
+            )
+        if digest != slot.digest:
             raise refuse(RefusalCode.STALE, "what is being approved has changed since it was shown")
-        if person.id in slot.excluded:
-            raise refuse(RefusalCode.SELF_APPROVAL, f"{person.id} asked for it and may not decide")
-        if person.id in self.filled.values() or person.id in self.claimed.values():
-            raise refuse(
-                RefusalCode.SELF_APPROVAL, f"{person.id} has decided another step of this case"
-            )
-        if person.role not in slot.roles:
-            allowed = ", ".join(role.value for role in slot.roles)
-            raise refuse(
-                RefusalCode.NOT_AUTHORISED, f"role {person.role.value} may not; allowed: {allowed}"
-            )
+        refusal = slot.why_may_not_fill(person, workflow.now(), self._decided())
+        if refusal is not None:
+            raise refuse(*refusal)
+        return slot
+
+    def _decided(self) -> list[str]:
+        return [*self.filled.values(), *self.claimed.values()]
 
     def _who_approved(self) -> str:
         return "already approved by " + ", ".join(self.filled.values())
+
+    # -- messages that decide nothing ------------------------------------------------
+
+    @workflow.update
+    async def contact(self, given: Contact) -> Answer:
+        """The customer got in touch; possible until the case ends."""
+        return await steps.record_contact(self.case, given)
+
+    @workflow.update
+    async def transfer(self, given: Transfer) -> Answer:
+        """Hand the case to another desk; possible until the case ends."""
+        async with self.transferring:  # or the search attribute could keep the desk before last
+            answer = await steps.record_transfer(self.case, given)
+            if answer.recorded:
+                workflow.upsert_search_attributes([CASE_DESK.value_set(given.desk.value)])
+            return answer
+
+    @workflow.update
+    async def delegate(self, given: Delegation) -> Answer:
+        """Hand an open slot to a person who may fill it."""
+        slot = self._slot(given.slot)
+        self.handing[slot.id] = given.signed.actor.id
+        try:
+            answer = await steps.record_delegation(self.case, given)
+            if answer.recorded:
+                handed = slot.model_copy(update={"delegate": given.to})
+                self.slots = tuple(handed if each is slot else each for each in self.slots)
+            return answer
+        finally:
+            del self.handing[slot.id]
+
+    @delegate.validator
+    def _may_delegate(self, given: Delegation) -> None:
+        by = given.signed.actor
+        slot = self._check_slot(given.slot, given.digest, by)
+        refusal = slot.why_may_not_delegate(by, given.to, workflow.now(), self._decided())
+        if refusal is not None:
+            raise refuse(*refusal)
 
     # -- news and description --------------------------------------------------------
 

@@ -31,7 +31,7 @@ _ENDED_BY = {Action.DECLINE: Outcome.DECLINED, Action.WITHDRAW: Outcome.WITHDRAW
 
 @workflow.defn(name="RefundCase")
 class RefundCase(CaseDesk):
-    """One refund. Answers approve, decline, withdraw, provider_news and describe."""
+    """One refund; :class:`CaseDesk` says which messages it answers."""
 
     @workflow.init
     def __init__(self, case: RefundCaseInput) -> None:

@@ -10,8 +10,21 @@ from temporalio.exceptions import ActivityError
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contract import DecisionActivities, PaymentActivities, RecordActivities
+    from activities.contract import (
+        DecisionActivities,
+        MessageActivities,
+        PaymentActivities,
+        RecordActivities,
+    )
     from domain.approvals import Answer
+    from domain.messages import (
+        Contact,
+        Delegation,
+        M,
+        RecordMessageInput,
+        RemindInput,
+        Transfer,
+    )
     from domain.refunds import (
         DecideInput,
         ExpireInput,
@@ -63,6 +76,57 @@ async def record_verdict(case: RefundCaseInput, given: RecordVerdictInput) -> An
         retry_policy=PATIENT,
         summary=f"{given.action} by {given.signed.actor.id}",
     )
+
+
+def _recorded(case: RefundCaseInput, message: M) -> RecordMessageInput[M]:
+    return RecordMessageInput(case_id=case.case_id, message=message, now=workflow.now())
+
+
+async def record_contact(case: RefundCaseInput, given: Contact) -> Answer:
+    return await workflow.execute_activity_method(
+        MessageActivities.record_contact,
+        _recorded(case, given),
+        start_to_close_timeout=_attempt(case),
+        retry_policy=PATIENT,
+        summary=f"contact by {given.channel}",
+    )
+
+
+async def record_transfer(case: RefundCaseInput, given: Transfer) -> Answer:
+    return await workflow.execute_activity_method(
+        MessageActivities.record_transfer,
+        _recorded(case, given),
+        start_to_close_timeout=_attempt(case),
+        retry_policy=PATIENT,
+        summary=f"to {given.desk}, by {given.signed.actor.id}",
+    )
+
+
+async def record_delegation(case: RefundCaseInput, given: Delegation) -> Answer:
+    return await workflow.execute_activity_method(
+        MessageActivities.record_delegation,
+        _recorded(case, given),
+        start_to_close_timeout=_attempt(case),
+        retry_policy=PATIENT,
+        summary=f"slot {given.slot} to {given.to.id}",
+    )
+
+
+async def remind(case: RefundCaseInput, remind: RemindInput, *, until: datetime) -> None:
+    """Tell the desk what waits; given up at ``until``, when the case expires and says so."""
+    try:
+        await workflow.execute_activity_method(
+            RecordActivities.remind_approvers,
+            remind,
+            start_to_close_timeout=_attempt(case),
+            schedule_to_close_timeout=max(until - workflow.now(), _attempt(case)),
+            retry_policy=PATIENT,
+            summary="approval still waits",
+        )
+    except ActivityError as error:
+        if not isinstance(error.cause, TemporalTimeoutError) and _is_final(error):
+            raise
+        workflow.logger.warning("reminder given up", extra={"ordinal": remind.ordinal})
 
 
 async def send(case: RefundCaseInput, digest: str) -> SendResult:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from decisions import Pack, SlotRule
+from decisions.blocks import Escalation
 from decisions.durations import age, completed_months, parse_duration
 from decisions.findings import Collector
 from decisions.merge import merged
@@ -93,6 +94,12 @@ def test_routes_are_slots_with_roles_and_times() -> None:
     assert shipped("expense-log").route("supervisor") == (
         SlotRule("supervisor", (Role.LEAD,), 10, ()),
     )
+
+
+def test_a_slot_may_escalate_to_further_roles() -> None:
+    slot = "{id: a, roles: [lead], expires: 10bd, escalate: {after: 9bd, to: [finance]}}"
+    pack = Pack.from_text(changed("currencies:", f"routes: {{r: [{slot}]}}\ncurrencies:"))
+    assert pack.route("r") == (SlotRule("a", (Role.LEAD,), 10, (), Escalation(9, (Role.FINANCE,))),)
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,26 @@ CASES = {
         with_head("routes: {r: [{id: a, roles: [lead], expires: 3bd, remind: [»3bd]}]}"),
         "empty-interval", "",
     ),
+    "an escalation after the end": (
+        with_head("routes: {r: [{id: a, roles: [lead], expires: 3bd, "
+                  "escalate: {after: »3bd, to: [finance]}}]}"), "empty-interval", "",
+    ),
+    "an escalation to nobody": (
+        with_head("routes: {r: [{id: a, roles: [lead], expires: 3bd, "
+                  "escalate: »{after: 1bd}}]}"), "missing-key", "",
+    ),
+    "an escalation to who is asked already": (
+        with_head("routes: {r: [{id: a, roles: [lead], expires: 3bd, "
+                  "escalate: {after: 1bd, to: »[lead]}}]}"), "duplicate-id", "",
+    ),
+    "an escalation at no time": (
+        with_head("routes: {r: [{id: a, roles: [lead], expires: 3bd, "
+                  "escalate: »{to: [finance]}}]}"), "missing-key", "",
+    ),
+    "an escalation that is no map": (
+        with_head("routes: {r: [{id: a, roles: [lead], expires: 3bd, escalate: »5bd}]}"),
+        "wrong-type", "",
+    ),
     "a length in another unit": (
         with_head("routes: {r: [{id: a, roles: [lead], expires: »3d}]}"), "wrong-type", "",
     ),

@@ -149,14 +149,29 @@ def test_a_rule_that_stands_alone_and_a_gap_are_told_as_such() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        (Language.EN, "finance after 5 business days"),
+        (Language.ES, "finance tras 5 días hábiles"),
+        (Language.KO, "5영업일 후 finance"),
+    ],
+)
+def test_a_slot_says_who_is_asked_later_on(language: Language, words: str) -> None:
+    slot = "{id: one, roles: [lead], expires: 10bd, escalate: {after: 5bd, to: [finance]}}"
+    pack = Pack.from_text(changed("currencies:", f"routes: {{up: [{slot}]}}\ncurrencies:"))
+    rows = [row for grid in show(pack, language).grids for row in grid.rows if row[0] == "up"]
+    assert [row[-1] for row in rows] == [words]
+
+
 def test_timers_routes_authority_calendars_and_texts_are_shown() -> None:
     sheet = show(REFUND, Language.EN)
     grids = {grid.caption: grid for grid in sheet.grids}
     assert ("settlement › max_business_days", "10") in grids["Timers"].rows
     assert grids["Approval routes"].rows[0] == (
-        "agent", "agent", "agent, lead or finance", "10 business days", "3 business days",
+        "agent", "agent", "agent, lead or finance", "10 business days", "3 business days", "none",
     )  # fmt: skip
-    assert ("auto", "nobody is asked", "", "", "") in grids["Approval routes"].rows
+    assert ("auto", "nobody is asked", "", "", "", "") in grids["Approval routes"].rows
     limits = {row[0]: row for row in grids["Who may approve how much"].rows}
     assert limits["agent"][2].endswith("MX$3,600.00 / $200.00")
     assert "39 holidays from January 1, 2026" in grids["Calendars"].rows[0][1]

@@ -17,6 +17,7 @@ from domain.money import (
     exponent,
     refundable_remainder,
     smallest,
+    tax_share,
     total,
 )
 
@@ -126,3 +127,50 @@ def test_stacked_partial_refunds_leave_one_and_never_more_than_was_captured() ->
 
 def test_the_smallest_of_amounts_is_the_smallest() -> None:
     assert smallest(usd(3), usd(1), usd(2)) == usd(1)
+
+
+def shares_of(tax: Money, captured: Money, refunds: list[int]) -> list[Money]:
+    """The tax share of each refund of a charge, one after the other."""
+    none = Money.zero(captured.currency)
+    shares: list[Money] = []
+    refunded = none
+    for refund in refunds:
+        amount = Money(amount_minor=refund, currency=captured.currency)
+        stated = total(shares, captured.currency)
+        shares.append(tax_share(tax, captured, refunded=refunded, stated=stated, amount=amount))
+        refunded = refunded + amount
+    return shares
+
+
+def test_the_tax_of_stacked_refunds_is_stated_and_sums_exactly() -> None:
+    shares = shares_of(usd(1_000), usd(6_200), [3_200, 900, 800, 300, 600, 300, 100])
+    assert [share.amount_minor for share in shares] == [516, 145, 129, 49, 96, 49, 16]
+    assert total(shares, "usd") == usd(1_000)
+
+
+PARTS = st.lists(st.integers(1, 10**9), min_size=1, max_size=12)
+
+
+@given(PARTS, st.data())
+def test_tax_shares_of_any_parts_of_a_whole_charge_sum_to_its_tax_and_fit_their_refunds(
+    parts: list[int], data: st.DataObject
+) -> None:
+    captured = usd(sum(parts))
+    tax = usd(data.draw(st.integers(0, captured.amount_minor)))
+    shares = shares_of(tax, captured, parts)
+    assert total(shares, "usd") == tax
+    for share, part in zip(shares, parts, strict=True):
+        assert 0 <= share.amount_minor <= part
+
+
+@pytest.mark.parametrize(("amount", "share"), [(4, 0), (5, 1), (6, 1)])
+def test_a_tax_share_is_rounded_half_up(amount: int, share: int) -> None:
+    assert shares_of(usd(10), usd(100), [amount]) == [usd(share)]
+
+
+def test_a_tax_share_is_never_negative_and_never_more_than_its_refund() -> None:
+    """A refund that fails between two others leaves more stated, or less, than is due."""
+    much, little, one = usd(9), usd(0), usd(1)
+    for stated, share in ((much, 0), (usd(4), 1), (usd(5), 0), (little, 1)):
+        found = tax_share(usd(10), usd(100), refunded=usd(49), stated=stated, amount=one)
+        assert found == usd(share), f"stated {stated}"

@@ -16,6 +16,7 @@ from domain.canonical import canonical_json, instant, parse_instant, plain, sha2
 from domain.cards import has_card_number
 from domain.cases import CaseKind, Language, Outcome, Status, case_id_for
 from domain.money import Money
+from domain.provider import Chargeback
 from domain.texts import CATALOGUE, day_in_words, instant_in_words, money_in_words, say
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -122,7 +123,12 @@ def test_every_sentence_is_there_in_every_language_with_the_same_parts() -> None
 
 
 @pytest.mark.parametrize(
-    ("prefix", "words"), [("status", set(Status) - {Status.CLOSED}), ("closed", set(Outcome))]
+    ("prefix", "words"),
+    [
+        ("status", set(Status) - {Status.CLOSED}),
+        ("closed", set(Outcome)),
+        ("chargeback", set(Chargeback)),
+    ],
 )
 def test_every_place_a_case_can_be_has_its_sentence(prefix: str, words: set[StrEnum]) -> None:
     missing = {f"{prefix}.{word.value}" for word in words} - set(CATALOGUE)

@@ -178,10 +178,42 @@ def test_a_request_can_be_withdrawn_while_nothing_is_ordered(dev: Dev) -> None:
     assert "withdrawn" in shown.out
 
 
+def test_what_people_tell_a_case_is_in_its_timeline(dev: Dev) -> None:
+    case_id = ask(dev, "cli-told", charge="ch_6584_VQMYT_05").json["case_id"]
+    lin = ("--by", "lin", "--as", "lead")
+    told = [
+        ("contact", *lin, "--channel", "phone", "--text", "any news?", "--click-id", "one"),
+        ("contact", *lin, "--channel", "phone", "--text", "any news?", "--click-id", "one"),
+        ("transfer", *lin, "--desk", "finance", "--reason", "they asked for it"),
+        ("delegate", *lin, "--to", "mia", "--to-as", "agent"),
+    ]
+    for command_, *options in told:
+        assert dev.command(command_, case_id, *options).code == 0
+    assert dev.command("transfer", case_id, *lin, "--desk", "finance").code == 1
+    assert dev.command("contact", case_id, *lin, "--channel", "pigeon").code == 2
+    scores = ("--effort", "2", "--satisfaction", "5")
+    surveyed = ("survey", case_id, "--by", "ann", "--as", "customer", *scores)
+    assert dev.command(*surveyed).code == 1, "before the end"
+    assert dev.command("withdraw", case_id, "--by", "cli", "--as", "service").code == 0
+    assert [dev.command(*surveyed).code for _ in range(2)] == [0, 1]
+    shown = dev.command("timeline", case_id).out
+    for line in ("phone, with a text", "billing to finance, with a reason", "to mia (agent)",
+                 "effort 2, satisfaction 5"):  # fmt: skip
+        assert shown.count(line) == 1
+    assert "any news" not in shown
+
+
 def test_cases_that_run_are_not_taken_up_again(dev: Dev) -> None:
     found = dev.command("reopen", "--all", "--json").json
     assert found["open"] >= 1
     assert found["reopened"] == []
+
+
+def test_histories_are_kept_on_demand_and_once(dev: Dev) -> None:
+    first = dev.command("archive", "--json").json
+    assert first["archived"] >= 1
+    assert (first["late"], first["lost"]) == (0, 0)
+    assert dev.command("archive", "--json").json["archived"] == 0
 
 
 def test_reopening_asks_for_one_case_or_all(dev: Dev) -> None:

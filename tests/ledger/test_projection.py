@@ -9,9 +9,11 @@ import pytest
 
 from domain.canonical import instant
 from domain.cases import CaseEvent, EventKind, Outcome, Status
-from ledger.projection import SENDING_PATIENCE, CaseRow, fold, project
+from ledger.projection import SENDING_PATIENCE, CaseRow, fold, project, slots_of
 from tests.ledger.builders import (
     AT,
+    FINANCE,
+    LEAD,
     accepted_body,
     decided_body,
     event,
@@ -89,6 +91,10 @@ def test_status_follows_from_the_last_lifecycle_event(
     "kind",
     [
         EventKind.REMINDED,
+        EventKind.ESCALATED,
+        EventKind.DELEGATED,
+        EventKind.CONTACTED,
+        EventKind.SURVEYED,
         EventKind.DECLINE_RECORDED,
         EventKind.LINKED,
         EventKind.CONFIRMED,
@@ -125,6 +131,19 @@ def test_the_closing_amount_stands() -> None:
 def test_an_opening_may_name_an_amount_and_a_thing() -> None:
     row = row_of(opened(amount=usd(700), business_key="charge:ch_1"))
     assert (row.amount_minor, row.business_key) == (700, "charge:ch_1")
+
+
+def test_a_transferred_case_is_at_the_other_desk() -> None:
+    moved = [event(EventKind.TRANSFERRED, {"desk": desk}) for desk in ("finance", "retention")]
+    assert row_of(OPENED, DECIDED, *moved).desk == "retention"
+    assert row_of(OPENED, DECIDED, *moved).status is Status.AWAITING_APPROVAL
+
+
+def test_a_slot_is_the_last_delegates_and_the_other_slots_are_nobodys() -> None:
+    decided = event(EventKind.DECIDED, decided_body(slots=[slot("a"), slot("b")]))
+    handed = [event(EventKind.DELEGATED, {"slot": "b", "to": to}) for to in (LEAD, FINANCE)]
+    assert [s.delegate for s in slots_of([OPENED, decided])] == [None, None]
+    assert [s.delegate for s in slots_of([OPENED, decided, *handed])] == [None, FINANCE]
 
 
 def test_no_events_are_no_case() -> None:

@@ -95,12 +95,12 @@ BY_FACTS: dict[str, tuple[Callable[[World], Any], str, str]] = {
     "above what is left": (above_the_remainder, "amount_minor", f"1 to {MEDIUM}"),
     "above what is not held": (held_by_a_waiting_case, "amount_minor", "1 to 500"),
     "nothing left": (nothing_left, "charge", "a charge with a remainder"),
-    "unknown policy": (with_charge(policy="moon"), "policy", "loyalty, refund"),
+    "unknown policy": (with_charge(policy="moon"), "policy", "loyalty, patient, refund"),
     "missing attribute": (with_charge(**LOYAL), "attributes.tier", "gold"),
     "unknown attribute": (
         with_charge(**LOYAL, attributes={"tier": "gold", "account_days": 1, "shoe_size": 43}),
         "attributes.shoe_size",
-        "account_days, tier, vip",
+        "account_days, tax_minor, tier, vip",
     ),
     "mistyped attribute": (
         with_charge(**LOYAL, attributes={"tier": "gold", "account_days": "many"}),

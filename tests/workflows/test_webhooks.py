@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,17 +14,14 @@ from sqlalchemy import select
 
 from domain.cases import Outcome, Status
 from ledger import tables as t
+from ledger.books import Books
 from tests.stack import WEBHOOK_SECRET
-from tests.workflows.world import Case, WebProcess, World
+from tests.workflows.world import BY_HAND, Case, WebProcess, World
+from web.store import Inbox
+from web.webhooks import Postman
 
 REFERENCE = "74000000000000000000005"
 SILENT = {"refund_behaviour": "silent"}
-
-
-@pytest.fixture(scope="module")
-async def web(world: World) -> AsyncIterator[WebProcess]:
-    async with WebProcess(world) as web:
-        yield web
 
 
 async def test_a_webhook_settles_a_case_at_once(world: World, web: WebProcess) -> None:
@@ -46,10 +42,10 @@ async def test_a_webhook_that_a_refund_failed_reverses_it_at_once(
 
 async def test_a_webhook_that_comes_twice_is_told_once(world: World, web: WebProcess) -> None:
     case = await world.open_settling(SILENT)
-    await plan(world, mode="duplicated", type="refund.updated")
+    await world.plan(mode="duplicated", type="refund.updated")
     await world.at_bank(case, reference=REFERENCE)
     assert (await world.result(case)).outcome is Outcome.REFUNDED
-    await delivered(world)
+    await world.delivered()
     sent = await attempts(world, case)
     assert [row["mode"] for row in sent] == ["duplicated", "duplicated"]
     assert await inbox_states(world, case) == ["told"]
@@ -61,7 +57,7 @@ async def test_a_webhook_that_is_late_finds_the_case_ended_and_changes_nothing(
 ) -> None:
     case = await world.open_settling(SILENT)
     looks, _ = await world.looks(case)
-    await plan(world, mode="dropped", type="refund.updated")
+    await world.plan(mode="dropped", type="refund.updated")
     await world.at_bank(case, reference=REFERENCE)
     await world.advance_past(case, looks[0])
     assert (await world.result(case)).outcome is Outcome.REFUNDED
@@ -76,7 +72,7 @@ async def test_a_lost_webhook_delays_a_case_and_loses_nothing(
 ) -> None:
     case = await world.open_settling(SILENT)
     looks, _ = await world.looks(case)
-    await plan(world, mode="dropped", type="refund.updated")
+    await world.plan(mode="dropped", type="refund.updated")
     await world.at_bank(case, reference=REFERENCE)
     await world.calm(case)
     assert (await world.row(case)).status is Status.SETTLING
@@ -90,9 +86,9 @@ async def test_a_webhook_that_is_not_the_providers_of_now_is_refused_and_not_kep
     world: World, web: WebProcess, mode: str
 ) -> None:
     case = await world.open_settling(SILENT)
-    await plan(world, mode=mode, type="refund.updated")
+    await world.plan(mode=mode, type="refund.updated")
     await world.at_bank(case, reference=REFERENCE)
-    await delivered(world)
+    await world.delivered()
     assert [row["status"] for row in await attempts(world, case)] == [400]
     assert await inbox_states(world, case) == []
     assert await world.signals(case) == 0
@@ -108,13 +104,24 @@ async def test_a_webhook_from_the_future_is_refused(world: World, web: WebProces
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"\x00\xff", b'{"object": "v2.core.event"}', b'{"object": "event"}'],
-    ids=["empty", "cut", "list", "bytes", "thin", "bare"],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\x00\xff",
+        b'{"object": "v2.core.event"}',
+        b'{"object": "event"}',
+        b'{"object": "event", "id": "evt_1", "type": "refund.created", "data": {"object": []}}',
+        b'{"object": "event", "id": "evt_1", "type": "refund.created", "data": {"object": {}}}',
+        b'{"object": "event", "id": "evt_1", "type": "charge.dispute.created", '
+        b'"data": {"object": {"id": "du_1"}}}',
+    ],
+    ids=["empty", "cut", "list", "bytes", "thin", "bare", "no object", "no id", "no charge"],
 )
 async def test_a_signed_body_that_is_no_event_is_refused_and_not_kept(
     world: World, web: WebProcess, body: bytes
 ) -> None:
-    await delivered(world)
+    await world.delivered()
     before = await world.counts()
     assert await post(world, web, body, at=int(time.time())) == 400
     assert (await world.counts())["inbox"] == before["inbox"]
@@ -131,7 +138,7 @@ async def test_a_webhook_before_our_own_answer_is_in_the_books_waits_for_it(
             await asyncio.sleep(0.05)
     (effect,) = await world.stack.effects(case.id)
     await world.stack.control(f"refunds/{effect['response']['id']}", {"reference": REFERENCE})
-    await delivered(world)
+    await world.delivered()
     assert (await world.row(case)).status is Status.SENDING, "the answer is still on its way"
     assert await inbox_states(world, case) == ["received"]
     assert (await world.result(case)).outcome is Outcome.REFUNDED
@@ -144,7 +151,7 @@ async def test_an_event_that_tells_nothing_new_is_not_signalled(
 ) -> None:
     case = await world.open_settling({"refund_behaviour": "pending"})
     await world.at_bank(case, status="succeeded")  # a step on the way, nothing to conclude
-    await delivered(world)
+    await world.delivered()
     types = {row["type"] for row in await attempts(world, case, type="")}
     assert {"refund.created", "charge.refunded", "refund.updated"} <= types
     assert await world.signals(case) == 0
@@ -172,7 +179,7 @@ async def test_events_written_down_before_a_restart_are_carried_after_it(
     world: World, web: WebProcess
 ) -> None:
     case = await world.open_settling(SILENT)
-    await plan(world, mode="dropped", type="refund.updated")
+    await world.plan(mode="dropped", type="refund.updated")
     await world.at_bank(case, reference=REFERENCE)
     await web.stop()
     async with world.stack.books.transaction() as tx:
@@ -185,17 +192,34 @@ async def test_events_written_down_before_a_restart_are_carried_after_it(
     assert await state_of(world, "evt_before_restart") == "told"
 
 
+async def test_an_event_that_cannot_be_carried_yet_does_not_hold_up_those_behind_it(
+    world: World, fresh_books: Books
+) -> None:
+    inbox = Inbox(fresh_books)
+    carried: list[str] = []
+
+    class Halting(Postman):
+        async def carry(self, event_id: str, event_type: str, subject: str) -> str:
+            if subject == "first":
+                raise OSError("the database is away")
+            carried.append(subject)
+            await inbox.finish(event_id, "told")
+            return "told"
+
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    for subject in ("first", "second"):
+        await inbox.take(f"evt_{subject}", "refund.updated", subject, now, "received")
+    running = asyncio.create_task(Halting(inbox, world.stack.temporal, idle_seconds=0.01).run())
+    async with asyncio.timeout(10):
+        while not carried:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert not running.done()
+    running.cancel()
+    assert [row.event_id for row in await inbox.waiting()] == ["evt_first"]
+    assert carried == ["second"]
+
+
 # -- the sandbox's deliveries, and our own -------------------------------------------------
-
-
-async def plan(world: World, **wanted: Any) -> None:
-    await delivered(world)
-    await world.stack.control("webhooks/plan", wanted)
-
-
-async def delivered(world: World) -> None:
-    left = await world.stack.control("webhooks/flush", {"timeout_seconds": 20, "hurry": True})
-    assert left["pending"] == 0
 
 
 async def attempts(
@@ -211,7 +235,7 @@ async def attempts(
 async def provider_events(world: World, case: Case) -> list[dict[str, Any]]:
     answer = await world.stack.http.get(
         f"{world.stack.sandbox_url}/v1/events?limit=100",
-        headers={"Authorization": "Bearer sk_test_by_hand"},
+        headers=BY_HAND,
     )
     ids = {case.charge, await world.refund_id(case)}
     return [e for e in answer.json()["data"] if e["data"]["object"]["id"] in ids]
@@ -220,7 +244,7 @@ async def provider_events(world: World, case: Case) -> list[dict[str, Any]]:
 async def resend(world: World, case: Case) -> None:
     (event,) = [e for e in await provider_events(world, case) if e["type"] == "refund.updated"]
     await world.stack.control("webhooks/resend", {"event": event["id"]})
-    await delivered(world)
+    await world.delivered()
     async with asyncio.timeout(10):
         while "received" in await inbox_states(world, case):  # noqa: ASYNC110
             await asyncio.sleep(0.05)

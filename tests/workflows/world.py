@@ -24,6 +24,7 @@ import httpx
 from sqlalchemy import select
 from temporalio.api.enums.v1 import EventType
 
+from activities.outside import OutsideNews
 from audit.verify import verify
 from client import CaseHandle, Client
 from domain.actors import Actor
@@ -41,6 +42,8 @@ from tests.workflows.builders import LEAD, a_charge, a_request
 
 POLICIES = Path(__file__).resolve().parent / "policies"
 PATIENCE = timedelta(seconds=60)
+BY_HAND = {"Authorization": "Bearer sk_test_by_hand"}
+"""A key for the provider that is not the engine's."""
 
 _queues = itertools.count(1)
 
@@ -185,14 +188,45 @@ class World:
         body = {"metadata[case_id]": case.id}
         await self.stack.control("faults", {"method": "POST", "body": body, **fault})
 
-    async def outside_refund(self, case: Case, amount: int) -> None:
-        """Somebody refunds the same charge by hand."""
+    async def outside_refund(self, case: Case, amount: int) -> str:
+        """Somebody refunds the same charge by hand; answers the refund's id."""
         answer = await self.stack.http.post(
             f"{self.stack.sandbox_url}/v1/refunds",
             data={"charge": case.charge, "amount": str(amount)},
-            headers={"Authorization": "Bearer sk_test_by_hand"},
+            headers=BY_HAND,
         )
         answer.raise_for_status()
+        return str(answer.json()["id"])
+
+    async def plan(self, **wanted: Any) -> None:
+        """What becomes of the webhooks from here on."""
+        await self.delivered()
+        await self.stack.control("webhooks/plan", wanted)
+
+    async def delivered(self) -> None:
+        left = await self.stack.control("webhooks/flush", {"timeout_seconds": 20, "hurry": True})
+        assert left["pending"] == 0
+
+    async def dispute(self, case: Case, **fields: Any) -> str:
+        """The bank disputes the charge; answers the dispute's id."""
+        made = await self.stack.control(f"charges/{case.charge}/dispute", fields)
+        return str(made["id"])
+
+    async def turn(self, dispute: str, status: str) -> None:
+        await self.stack.control(f"disputes/{dispute}", {"status": status})
+
+    async def noted(self) -> None:
+        """Have the worker look into all that the provider has told of so far."""
+        await self.delivered()
+        async with asyncio.timeout(20):
+            while await self.inbox("received"):  # noqa: ASYNC110 (another process)
+                await asyncio.sleep(0.05)
+        await OutsideNews(self.stack.books, self.stack.provider).note_due()
+
+    async def inbox(self, state: str) -> list[str]:
+        """Ids of the provider's events in one state."""
+        async with self.stack.books.reading() as reading:
+            return [row.event_id for row in await reading.inbox(state, limit=10_000)]
 
     # -- what must hold --------------------------------------------------------------
 
@@ -309,14 +343,16 @@ class WebProcess:
         self._world = world
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self._endpoint = ""
         self._process: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> WebProcess:
         stack = self._world.stack
         await self.start()
-        await stack.control(
+        made = await stack.control(
             "webhooks/endpoint", {"url": f"{self.url}/webhooks/stripe", "secret": WEBHOOK_SECRET}
         )
+        self._endpoint = f"{stack.sandbox_url}/v1/webhook_endpoints/{made['id']}"
         return self
 
     async def start(self) -> None:
@@ -349,4 +385,7 @@ class WebProcess:
         return (self._world.stack.folder / "web.log").read_text(encoding="utf-8")
 
     async def __aexit__(self, *error: object) -> None:
+        await self._world.delivered()
+        answer = await self._world.stack.http.delete(self._endpoint, headers=BY_HAND)
+        answer.raise_for_status()
         await self.stop()

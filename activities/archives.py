@@ -1,0 +1,115 @@
+"""Histories of ended cases, kept beside the books before Temporal forgets them.
+
+A history is written as Temporal has it: its payloads stay sealed under the customer's key, so
+that a destroyed key makes the file unreadable too. The row that names a file and its SHA-256
+is in the chain; it is written after the file is on disk, so a file without a row is written
+anew and a row always has its file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from temporalio import activity
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.contract import ARCHIVE_HISTORIES, ArchiveActivities
+from activities.records import FINANCE_NOTICE, notify
+from domain.archives import ArchiveInput, ArchivePage
+from ledger.books import Books
+from ledger.projection import CaseRow
+from ledger.records import ArchiveRow
+
+log = structlog.get_logger()
+
+
+class Archives(ArchiveActivities):
+    """Writes below ``folder``, a file a run: ``2026/11/CASE.RUN.json.gz``."""
+
+    def __init__(self, books: Books, temporal: Client, folder: Path) -> None:
+        self._books = books
+        self._temporal = temporal
+        self._folder = folder
+
+    @activity.defn(name=ARCHIVE_HISTORIES)
+    async def archive_histories(self, page: ArchiveInput) -> ArchivePage:
+        async with self._books.reading() as reading:
+            cases = await reading.unarchived(after=page.after, limit=page.limit)
+        half = await self._retention() / 2
+        archived, late, lost = 0, [], []
+        for case in cases:
+            kept = await self._archive(case, page)
+            archived += kept
+            if not kept:
+                lost.append(case.case_id)
+            if case.closed_at is not None and page.now - case.closed_at > half:
+                late.append(case.case_id)
+                await self._alarm(case, page, kept=bool(kept))
+        return ArchivePage(
+            archived=archived,
+            late=tuple(late),
+            lost=tuple(lost),
+            next_after=cases[-1].case_id if len(cases) == page.limit else None,
+        )
+
+    async def _retention(self) -> timedelta:
+        asked = DescribeNamespaceRequest(namespace=self._temporal.namespace)
+        found = await self._temporal.workflow_service.describe_namespace(asked)
+        return found.config.workflow_execution_retention_ttl.ToTimedelta()
+
+    async def _archive(self, case: CaseRow, page: ArchiveInput) -> int:
+        """How many runs of the case are in the archive now."""
+        async with self._books.reading() as reading:
+            runs = await reading.runs_of_case(case.case_id)
+        kept = 0
+        for run_id in runs:
+            handle = self._temporal.get_workflow_handle(case.case_id, run_id=run_id)
+            try:
+                history = await handle.fetch_history()
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                continue
+            row = await asyncio.to_thread(self._write, case, run_id, history.to_json(), page)
+            async with self._books.transaction() as tx:
+                await tx.record_archive(row)
+            kept += 1
+        return kept
+
+    def _write(self, case: CaseRow, run_id: str, text: str, page: ArchiveInput) -> ArchiveRow:
+        assert case.closed_at is not None
+        name = f"{case.closed_at:%Y/%m}/{case.case_id}.{run_id}.json.gz"
+        # without an instant inside, the same history is the same file
+        packed = gzip.compress(text.encode(), mtime=0)
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        with draft.open("wb") as file:
+            file.write(packed)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        return ArchiveRow(
+            case_id=case.case_id,
+            workflow_id=case.case_id,
+            run_id=run_id,
+            file=name,
+            sha256=hashlib.sha256(packed).hexdigest(),
+            size_bytes=len(packed),
+            at=page.now,
+        )
+
+    async def _alarm(self, case: CaseRow, page: ArchiveInput, *, kept: bool) -> None:
+        """Half of the retention is over: finance hears of it, once a case."""
+        log.error("archive_late", case_id=case.case_id, kept=kept)
+        body = {"closed_at": case.closed_at, "archived": kept}
+        async with self._books.transaction() as tx:
+            await notify(tx, case, "case.archive_late", page.now, body, to=FINANCE_NOTICE)

@@ -1,0 +1,183 @@
+"""What people tell a case besides deciding it: judged under lock, recorded once a click."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from temporalio import activity
+
+from activities.contract import (
+    RECORD_CONTACT,
+    RECORD_DELEGATION,
+    RECORD_TRANSFER,
+    MessageActivities,
+)
+from activities.records import (
+    DESK_NOTICE,
+    case_event,
+    locked_case,
+    notify,
+    open_slots,
+    record_refusal,
+)
+from domain.actors import why_not_authentic
+from domain.approvals import Answer, DeskAction, RefusalCode, why_may_not_speak
+from domain.canonical import sha256_of
+from domain.cases import Desk, EventKind
+from domain.messages import Contact, Delegation, M, RecordMessageInput, Transfer
+from ledger.books import Books
+from ledger.projection import CaseRow
+from ledger.reading import Reading
+from ledger.records import RefusedAttempt
+from ledger.writing import BookTransaction
+
+Refusal = tuple[RefusalCode, str]
+
+RECORDED = Answer(recorded=True)
+
+
+class Messages(MessageActivities):
+    """Judges and records messages; ``wall_clock`` tells how fresh a signature is."""
+
+    def __init__(
+        self,
+        books: Books,
+        verify_key: Ed25519PublicKey,
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._books = books
+        self._verify_key = verify_key
+        self._wall_clock = wall_clock
+
+    @activity.defn(name=RECORD_CONTACT)
+    async def record_contact(self, given: RecordMessageInput[Contact]) -> Answer:
+        async with self._books.transaction() as tx:
+            case = await locked_case(tx, given.case_id)
+            answer = await self._judge(tx, case, DeskAction.CONTACT, given)
+            if answer is None:
+                body = given.message.content()
+                await _append(tx, case, DeskAction.CONTACT, EventKind.CONTACTED, given, body)
+        return answer or RECORDED
+
+    @activity.defn(name=RECORD_TRANSFER)
+    async def record_transfer(self, given: RecordMessageInput[Transfer]) -> Answer:
+        async with self._books.transaction() as tx:
+            case = await locked_case(tx, given.case_id)
+            answer = await self._judge(
+                tx, case, DeskAction.TRANSFER, given, _why_not_to(case, given.message.desk)
+            )
+            if answer is None:
+                body = {"from": case.desk, **given.message.content()}
+                await _append(tx, case, DeskAction.TRANSFER, EventKind.TRANSFERRED, given, body)
+                await notify(
+                    tx, case, "case.transferred", given.now, body,
+                    to=DESK_NOTICE, ordinal=case.events,
+                )  # fmt: skip
+        return answer or RECORDED
+
+    @activity.defn(name=RECORD_DELEGATION)
+    async def record_delegation(self, given: RecordMessageInput[Delegation]) -> Answer:
+        async with self._books.transaction() as tx:
+            case = await locked_case(tx, given.case_id)
+            refusal = await _why_not_delegate(tx.reading, case, given)
+            answer = await self._judge(tx, case, DeskAction.DELEGATE, given, refusal)
+            if answer is None:
+                body = given.message.content()
+                await _append(tx, case, DeskAction.DELEGATE, EventKind.DELEGATED, given, body)
+                await notify(
+                    tx, case, f"case.delegated.{given.message.slot}", given.now,
+                    {"slot": given.message.slot, "by": given.message.signed.actor.id},
+                    to=given.message.to.id, ordinal=case.events,
+                )  # fmt: skip
+        return answer or RECORDED
+
+    async def _judge(
+        self,
+        tx: BookTransaction,
+        case: CaseRow,
+        action: DeskAction,
+        given: RecordMessageInput[M],
+        refusal: Refusal | None = None,
+    ) -> Answer | None:
+        """None when the message is to be recorded now. ``refusal`` is what else speaks against
+        it; the reasons that every message has come first."""
+        signed = given.message.signed
+        before = await tx.reading.event(case.case_id, _step(action, given))
+        if before is not None and before.actor == signed.actor:
+            return RECORDED  # an earlier attempt, or the same click again
+        refusal = self._why_not_heard(case, action, given) or refusal
+        if before is not None:
+            refusal = RefusalCode.REQUEST_REUSED, "click_id: another person's; allowed: a new one"
+        if refusal is None:
+            return None
+        code, message = refusal
+        attempt = RefusedAttempt(
+            case_id=case.case_id,
+            action=action.value,
+            actor=signed.actor,
+            code=code.value,
+            message=message,
+            request_id=signed.click_id,
+            at=given.now,
+        )
+        await record_refusal(tx, attempt)
+        return Answer(recorded=False, code=code, message=message)
+
+    def _why_not_heard(
+        self, case: CaseRow, action: DeskAction, given: RecordMessageInput[M]
+    ) -> Refusal | None:
+        if case.outcome is not None:
+            return RefusalCode.CLOSED, f"the case ended as {case.outcome.value}"
+        reason = why_not_authentic(
+            self._verify_key,
+            given.message.signed,
+            action=action.value,
+            case_id=case.case_id,
+            digest=sha256_of(given.message.content()),
+            at=self._wall_clock(),
+        )
+        if reason is not None:
+            return RefusalCode.NOT_AUTHENTIC, reason
+        reason = why_may_not_speak(given.message.signed.actor)
+        return None if reason is None else (RefusalCode.NOT_AUTHORISED, reason)
+
+
+def _step(action: DeskAction, given: RecordMessageInput[M]) -> str:
+    return f"{action.value}:{given.message.signed.click_id}"
+
+
+async def _append(
+    tx: BookTransaction,
+    case: CaseRow,
+    action: DeskAction,
+    kind: EventKind,
+    given: RecordMessageInput[M],
+    body: dict[str, Any],
+) -> None:
+    signed = given.message.signed
+    told = {**body, "click_id": signed.click_id}
+    event = case_event(case, _step(action, given), kind, given.now, told, actor=signed.actor)
+    await tx.append_event(event)
+
+
+def _why_not_to(case: CaseRow, desk: Desk) -> Refusal | None:
+    if desk.value != case.desk:
+        return None
+    others = ", ".join(other.value for other in Desk if other is not desk)
+    return RefusalCode.INVALID, f"desk: the case is at {desk.value} already; allowed: {others}"
+
+
+async def _why_not_delegate(
+    reading: Reading, case: CaseRow, given: RecordMessageInput[Delegation]
+) -> Refusal | None:
+    message = given.message
+    slot = (await open_slots(reading, case)).get(message.slot)
+    if slot is None:
+        return RefusalCode.ALREADY_DECIDED, f"slot {message.slot} waits for nobody"
+    if message.digest != slot.digest:
+        return RefusalCode.STALE, "what is being handed over has changed since it was shown"
+    decided = [row.actor.id for row in await reading.approvals(case.case_id)]
+    return slot.why_may_not_delegate(message.signed.actor, message.to, given.now, decided)

@@ -1,0 +1,293 @@
+"""What the provider does without us: refunds made by hand, and turns of a chargeback.
+
+Webhooks say where to look; what counts is what the provider answers then, so their number and
+order make no difference. Nothing here moves money: what moved is booked once per object of the
+provider, as an exception that finance is told of (docs/decisions/0021).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from activities.payments import FROZEN_BY
+from activities.provider import NoSuchObject, Provider, ProviderRefusal, ProviderUnavailable
+from activities.records import (
+    DESK_NOTICE,
+    FINANCE_NOTICE,
+    REVERSAL,
+    case_event,
+    existing_case,
+    notify,
+)
+from domain.actors import ENGINE
+from domain.canonical import plain
+from domain.cases import (
+    CaseEvent,
+    CaseKind,
+    Desk,
+    EventKind,
+    Language,
+    Outcome,
+    Status,
+    case_id_for,
+)
+from domain.decisions import RefundMethod
+from domain.money import Money, total
+from domain.provider import (
+    DEAD_REFUNDS,
+    Chargeback,
+    ChargeFacts,
+    ProviderDispute,
+    ProviderRefund,
+)
+from domain.texts import say
+from ledger import postings
+from ledger.books import Books
+from ledger.projection import CaseRow
+from ledger.records import OUTSIDE, InboxRow, ReservationScope, ReservationState
+from ledger.writing import BookTransaction
+
+log = structlog.get_logger()
+
+DISPUTE_EVENTS = "charge.dispute."
+
+URGENT = "urgent"
+"""Priority of a refund while the bank only asks: paid in time, it settles the inquiry."""
+
+
+class OutsideNews:
+    """Looks into the provider's events that concern no single case, until it is stopped.
+
+    Several workers may do so at once: all that is written is written once, under the charge's
+    lock.
+    """
+
+    def __init__(self, books: Books, provider: Provider, *, idle_seconds: float = 1) -> None:
+        self._books = books
+        self._provider = provider
+        self._idle_seconds = idle_seconds
+
+    async def run(self) -> None:
+        while True:
+            try:
+                done = await self.note_due()
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("outside_news_wait", error=type(error).__name__)
+                done = 0
+            if done == 0:
+                await asyncio.sleep(self._idle_seconds)
+
+    async def note_due(self, limit: int = 100) -> int:
+        """Look into what is in the inbox, oldest first; answers how many events are done with.
+
+        An event that cannot be judged yet stays, and those behind it are not held up.
+        """
+        async with self._books.reading() as reading:
+            rows = await reading.inbox(OUTSIDE, limit=limit)
+        done = 0
+        for row in rows:
+            try:
+                state = await self._note(row)
+            except ProviderUnavailable as error:
+                log.warning("outside_news_waits", event_id=row.event_id, error=str(error))
+                continue
+            if state != OUTSIDE:
+                async with self._books.transaction() as tx:
+                    await tx.finish_inbox(row.event_id, state)
+                done += 1
+        return done
+
+    async def _note(self, row: InboxRow) -> str:
+        """What became of one event: the state it goes to."""
+        try:
+            if row.event_type.startswith(DISPUTE_EVENTS):
+                return await self._note_chargeback(row)
+            return await self._note_refund(row)
+        except (NoSuchObject, ProviderRefusal) as error:
+            log.warning("outside_news_unreadable", event_id=row.event_id, error=str(error))
+            return "no_object"
+
+    # -- refunds ---------------------------------------------------------------------
+
+    async def _note_refund(self, row: InboxRow) -> str:
+        refund = await self._provider.refund(row.object_ids[0])
+        if not refund.charge:
+            return "no_charge"
+        charge = await self._provider.charge(refund.charge)
+        async with self._books.transaction() as tx:
+            await tx.lock_charge(charge.id)
+            if await tx.case(refund.case_id) is not None:
+                return "nothing_new"
+            booked = await _book_refund(tx, charge, refund, row.received_at)
+        return "recorded" if booked else "nothing_new"
+
+    # -- chargebacks -----------------------------------------------------------------
+
+    async def _note_chargeback(self, row: InboxRow) -> str:
+        charge = await self._provider.charge(row.object_ids[0])
+        async with self._books.transaction() as tx:
+            await tx.lock_charge(charge.id)
+            cases = await tx.reading.open_cases(kind=CaseKind.REFUND, charge=charge.id)
+            if any(case.status is Status.SENDING for case in cases):
+                return OUTSIDE  # whether money moved is not in the books yet: come again
+            news = [await _tell_case(tx, case, charge, row.received_at) for case in cases]
+            news += [
+                await _record_loss(tx, charge, dispute, row.received_at)
+                for dispute in charge.disputes
+                if dispute.status is Chargeback.LOST
+            ]
+        return "recorded" if any(news) else "nothing_new"
+
+
+async def _book_refund(
+    tx: BookTransaction, charge: ChargeFacts, refund: ProviderRefund, at: datetime
+) -> bool:
+    """Book a refund that is none of ours, and that it failed; False when all of it is known.
+
+    One that had failed before we heard of it is booked and reversed all the same, so that the
+    books do not depend on which webhook came first.
+    """
+    body = {"refund": refund.id, "failure_reason": ""}
+    made = await _record(
+        tx, refund.id, "outside_refund", charge, refund.amount, refund.id, at, body
+    )
+    case_id = case_id_for(CaseKind.EXCEPTION, refund.id)
+    if made:
+        await tx.post(postings.outside(case_id, OUTSIDE, refund.amount, refund.id, at))
+    if refund.status not in DEAD_REFUNDS:
+        return made
+    key = f"{refund.id}:failed"
+    body = {"refund": refund.id, "failure_reason": refund.failure_reason}
+    failed = await _record(
+        tx, key, "outside_refund_failed", charge, refund.amount, refund.id, at, body, [case_id]
+    )
+    if failed:
+        await tx.post(
+            postings.reversal(
+                case_id_for(CaseKind.EXCEPTION, key),
+                REVERSAL,
+                refund.amount,
+                RefundMethod.ORIGINAL,
+                postings.OUTSIDE_REASON,
+                refund.id,
+                at,
+            )
+        )
+    return made or failed
+
+
+async def _tell_case(tx: BookTransaction, case: CaseRow, charge: ChargeFacts, at: datetime) -> bool:
+    """Put a turn of the chargeback on an open case's account, and before its desk."""
+    events = await tx.reading.events(case.case_id)
+    seen = [event for event in events if event.kind is EventKind.CHARGEBACK_SEEN]
+    decided = await tx.reading.decision(case.case_id)
+    facts = decided.decision.facts if decided else {}
+    before = seen[-1].body["chargeback"] if seen else facts.get("chargeback", Chargeback.NONE)
+    if before == charge.chargeback:
+        return False
+    is_inquiry = charge.chargeback is Chargeback.INQUIRY
+    body = {
+        "chargeback": charge.chargeback,
+        "is_frozen": charge.chargeback in FROZEN_BY,
+        "priority": URGENT if is_inquiry else events[0].body["priority"],
+    }
+    ordinal = len(seen) + 1
+    step = f"chargeback#{ordinal}"
+    await tx.append_event(case_event(case, step, EventKind.CHARGEBACK_SEEN, at, body))
+    words = say(f"chargeback.{charge.chargeback.value}", Language(case.language))
+    told = {**body, "in_words": words}
+    await notify(tx, case, "case.chargeback", at, told, to=DESK_NOTICE, ordinal=ordinal)
+    return True
+
+
+async def _record_loss(
+    tx: BookTransaction, charge: ChargeFacts, dispute: ProviderDispute, at: datetime
+) -> bool:
+    """A chargeback that took money which had been given back already (I1)."""
+    movements = {refund.case_id or refund.id: refund for refund in charge.alive_refunds}
+    given = [
+        {"provider_id": refund.id, "case_id": refund.case_id, "amount": refund.amount}
+        for refund in movements.values()
+    ]
+    currency = charge.captured.currency
+    for held in await tx.reading.reservations(ReservationScope.CHARGE, charge.id, currency):
+        if held.state is ReservationState.POSTED and held.case_id not in movements:
+            case = await existing_case(tx, held.case_id)  # account credit: no refund there
+            given.append(
+                {"provider_id": case.provider_id, "case_id": case.case_id, "amount": held.amount}
+            )
+    if not given:
+        return False
+    body: dict[str, Any] = {"movements": given, "captured": charge.captured}
+    if dispute.amount.currency == currency:
+        taken = total((Money.model_validate(each["amount"]) for each in given), currency)
+        body["sum"] = taken + dispute.amount
+        body["above_captured"] = max(taken + dispute.amount - charge.captured, Money.zero(currency))
+    ours = [str(each["case_id"]) for each in given if each["case_id"]]
+    known = [case_id for case_id in sorted(ours) if await tx.case(case_id) is not None]
+    return await _record(
+        tx, dispute.id, "chargeback_lost", charge, dispute.amount, dispute.id, at, body, known
+    )
+
+
+async def _record(
+    tx: BookTransaction,
+    key: str,
+    why: str,
+    charge: ChargeFacts,
+    amount: Money,
+    provider_id: str,
+    at: datetime,
+    body: Mapping[str, Any],
+    about: Sequence[str] = (),
+) -> bool:
+    """An exception case, opened, told to finance and ended at once; False when it is there.
+
+    ``about`` are the cases that it is linked with, both ways.
+    """
+    case_id = case_id_for(CaseKind.EXCEPTION, key)
+    opened = {
+        "kind": CaseKind.EXCEPTION,
+        "request_id": key,
+        "customer": charge.customer,
+        "charge": charge.id,
+        "amount": amount,
+        "currency": amount.currency,
+        "reason": why,
+        "language": Language.EN,
+        "jurisdiction": "",
+        "desk": Desk.FINANCE,
+        "priority": "high",
+    }
+    is_new = await tx.append_event(
+        CaseEvent(
+            case_id=case_id,
+            step="open",
+            kind=EventKind.OPENED,
+            occurred_at=at,
+            actor=ENGINE,
+            body=plain(opened),
+        )
+    )
+    if not is_new:
+        return False
+    case = await existing_case(tx, case_id)
+    told = {
+        "provider_id": provider_id, "charge": charge.id, "amount": amount, "cases": list(about),
+        **body,
+    }  # fmt: skip
+    closed = {"outcome": Outcome.RECORDED, "amount": amount}
+    await tx.append_event(case_event(case, "notice", EventKind.NOTICED, at, told))
+    await tx.append_event(case_event(case, "close", EventKind.CLOSED, at, closed))
+    await notify(tx, case, f"exception.{why}", at, told, to=FINANCE_NOTICE)
+    for other_id in about:
+        other = await existing_case(tx, other_id)
+        link = {"case_id": case_id, "why": why}
+        await tx.append_event(case_event(other, f"link:{case_id}", EventKind.LINKED, at, link))
+    return True

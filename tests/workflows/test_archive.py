@@ -1,0 +1,125 @@
+"""Ended cases outlive Temporal's retention: their histories are kept beside the books."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.client import ScheduleOverlapPolicy
+from temporalio.testing import ActivityEnvironment
+
+from activities.archives import Archives
+from domain.archives import ArchiveInput, ArchiveSummary
+from tests.workflows.builders import LEAD, MEDIUM
+from tests.workflows.world import Case, World
+from workflows.archive import EVERY, SCHEDULE_ID, ArchiveSweep, keep_archiving
+
+
+async def a_declined_case(world: World, text: str = "") -> Case:
+    case = await world.open_decided(amount_minor=MEDIUM, text=text)
+    await case.handle.decline(LEAD)
+    await world.result(case)
+    return case
+
+
+async def sweep(world: World, id: str) -> ArchiveSummary:
+    summary: ArchiveSummary = await world.stack.temporal.execute_workflow(
+        ArchiveSweep.run, id=id, task_queue=world.queue
+    )
+    return summary
+
+
+def kept(world: World, file: str) -> bytes:
+    return (world.stack.settings.archive / file).read_bytes()
+
+
+async def test_an_ended_case_is_archived_once_and_an_open_one_is_not(world: World) -> None:
+    ended = await a_declined_case(world)
+    waiting = await world.open_decided(amount_minor=MEDIUM)
+    first = await sweep(world, f"sweep-{ended.id}")
+    assert first.archived >= 1
+    assert (await sweep(world, f"again-{ended.id}")).archived == 0
+    async with world.stack.books.reading() as reading:
+        (row,) = await reading.archives(ended.id)
+        assert await reading.archives(waiting.id) == []
+    packed = kept(world, row.file)
+    assert hashlib.sha256(packed).hexdigest() == row.sha256
+    assert len(packed) == row.size_bytes
+    events = json.loads(gzip.decompress(packed))["events"]
+    history = await ended.handle.workflow.fetch_history()
+    assert len(events) == len(history.events)
+    assert events[-1]["eventType"] == "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED"
+
+
+async def test_what_a_customer_wrote_is_sealed_in_the_archive_too(world: World) -> None:
+    case = await a_declined_case(world, text="my flat in Lavapiés was dark for a week")
+    await sweep(world, f"sweep-{case.id}")
+    async with world.stack.books.reading() as reading:
+        (row,) = await reading.archives(case.id)
+    text = gzip.decompress(kept(world, row.file)).decode()
+    assert "Lavapi" not in text
+    assert "YmluYXJ5L2Flcy1nY20=" in text  # binary/aes-gcm: payloads as Temporal has them
+
+
+async def test_a_sweep_that_died_after_a_file_writes_it_again_and_one_row(world: World) -> None:
+    case = await a_declined_case(world)
+    archives = Archives(world.stack.books, world.stack.temporal, world.stack.settings.archive)
+    page = ArchiveInput(now=datetime.now(UTC), limit=1000)
+    row = await world.row(case)
+    async with world.stack.books.reading() as reading:
+        (run_id,) = await reading.runs_of_case(case.id)
+    history = (await case.handle.workflow.fetch_history()).to_json()
+    archives._write(row, run_id, history, page)  # and the process died before the row
+    for _ in range(2):
+        await ActivityEnvironment().run(archives.archive_histories, page)
+    async with world.stack.books.reading() as reading:
+        (kept_row,) = await reading.archives(case.id)
+    assert hashlib.sha256(kept(world, kept_row.file)).hexdigest() == kept_row.sha256
+
+
+@pytest.mark.parametrize(("after", "late"), [(-1, False), (0, False), (1, True)])
+async def test_after_half_of_the_retention_finance_hears_of_it(
+    world: World, tmp_path: Path, after: int, late: bool
+) -> None:
+    case = await a_declined_case(world)
+    archives = Archives(world.stack.books, world.stack.temporal, tmp_path)
+    closed_at = (await world.row(case)).closed_at
+    assert closed_at is not None
+    half = await archives._retention() / 2
+    page = ArchiveInput(now=closed_at + half + timedelta(microseconds=after), limit=1000)
+    found = await ActivityEnvironment().run(archives.archive_histories, page)
+    assert (case.id in found.late) is late
+    async with world.stack.books.reading() as reading:
+        topics = [notice.topic for notice in await reading.outbox_of_case(case.id)]
+    assert ("case.archive_late" in topics) is late
+
+
+async def test_a_history_that_temporal_has_no_more_is_said_to_be_lost(
+    world: World, tmp_path: Path
+) -> None:
+    case = await a_declined_case(world)
+    archives = Archives(world.stack.books, world.stack.temporal, tmp_path)
+
+    async def elsewhere(case_id: str) -> list[str]:
+        return ["00000000-0000-4000-8000-000000000000"]
+
+    page = ArchiveInput(now=datetime.now(UTC), limit=1000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ledger.reading.Reading.runs_of_case", lambda _, id: elsewhere(id))
+        found = await ActivityEnvironment().run(archives.archive_histories, page)
+    assert case.id in found.lost
+    assert found.archived == 0
+
+
+async def test_the_schedule_is_made_once_and_never_overlaps(world: World) -> None:
+    for _ in range(2):
+        await keep_archiving(world.stack.temporal, world.queue)
+    schedule = world.stack.temporal.get_schedule_handle(SCHEDULE_ID)
+    described = (await schedule.describe()).schedule
+    assert described.spec.intervals[0].every == EVERY
+    assert described.policy.overlap is ScheduleOverlapPolicy.SKIP
+    await schedule.delete()
