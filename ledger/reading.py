@@ -350,14 +350,16 @@ class Reading:
         return [row["run_id"] for row in await self._all(statement)]
 
     async def unarchived(self, *, after: str = "", limit: int = 100) -> list[CaseRow]:
-        """Ended cases of which no workflow run is archived, by case id after ``after``."""
-        c, a = t.cases.c, t.archives.c
+        """Ended cases of which no workflow run is archived, by case id after ``after``; those
+        that never had a workflow have nothing to archive."""
+        c, a, e = t.cases.c, t.archives.c, t.case_events.c
         statement = (
             select(t.cases)
             .where(
                 c.status == Status.CLOSED.value,
                 c.case_id > after,
                 ~select(a.id).where(a.case_id == c.case_id).exists(),
+                select(e.id).where(e.case_id == c.case_id, e.run_id != "").exists(),
             )
             .order_by(c.case_id)
             .limit(limit)

@@ -97,6 +97,8 @@ async def test_a_crowd_that_hears_of_one_refund_books_it_and_its_failure_once(
     assert sorted(booked) == [("outside", BY_HAND.id), ("reversal", BY_HAND.id)]
     assert {balance.amount_minor for balance in balances} == {0}
     assert (await verify(books)).is_clean
+    async with books.reading() as reading:
+        assert await reading.unarchived() == [], "no workflow, no history to keep"
 
 
 async def test_a_crowd_that_hears_of_one_lost_chargeback_records_it_once(books: Books) -> None:
