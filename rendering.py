@@ -226,6 +226,8 @@ def _short(event: StoredEvent) -> str:
             return f"the provider says {body['provider_status']}"
         case EventKind.CONFIRMED:
             return f"by {body['confirmed_by']} {body.get('reference', '')}".strip()
+        case EventKind.REPINNED:
+            return f"version {body['version']} says who may decide how much"
         case EventKind.REMINDED:
             return "slot " + ", ".join(slot["id"] for slot in body["slots"])
         case EventKind.ESCALATED:

@@ -282,6 +282,7 @@ class Decisions(DecisionActivities):
                     ),
                 )
                 return Answer(recorded=False, code=code, message=message)
+            await self._repin(tx, case, given.now)
             if given.slot is not None:
                 await self._record_slot(tx, case, given, given.slot, step)
             if given.action is Action.DECLINE:
@@ -293,6 +294,16 @@ class Decisions(DecisionActivities):
                     tx, case, Outcome.WITHDRAWN, given.now, actor=person, reason_key="withdrawn"
                 )
         return Answer(recorded=True)
+
+    async def _repin(self, tx: BookTransaction, case: CaseRow, now: datetime) -> None:
+        """Record, once, that a newer version says who may decide how much."""
+        pack = self._library.successor(case.policy, case.policy_version, now)
+        if pack is None:
+            return
+        await tx.keep_policy(pack.name, pack.version, pack.hash, pack.content)
+        body = {"version": pack.version, "policy_hash": pack.hash}
+        step = f"repin:{pack.version}"
+        await tx.append_event(case_event(case, step, EventKind.REPINNED, now, body))
 
     async def _record_slot(
         self,
@@ -358,7 +369,8 @@ class Decisions(DecisionActivities):
         spent = await tx.reading.approved_on(
             person.id, amount.currency, CaseKind.REFUND, start, start + timedelta(days=1)
         )
-        pack = await self._pinned(tx.reading, case.policy_hash)
+        pack = self._library.successor(case.policy, case.policy_version, given.now)
+        pack = pack or await self._pinned(tx.reading, case.policy_hash)
         reason = pack.why_may_not(person.role, CaseKind.REFUND.value, amount, spent)
         return None if reason is None else (RefusalCode.OVER_LIMIT, reason)
 

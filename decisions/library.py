@@ -55,10 +55,10 @@ class Library:
 
         Raises :class:`InvalidRequest` (field ``policy``) when there is none.
         """
-        versions = [pack for pack in self.versions(name) if pack.hash not in self._drafts]
-        begun = [pack for pack in versions if pack.effective_at <= at]
-        if begun:
-            return begun[-1]
+        versions = self._released(name)
+        in_force = _in_force(versions, at)
+        if in_force is not None:
+            return in_force
         if not versions and self.versions(name):
             raise InvalidRequest(
                 "policy", f"{name} is a draft", "release it: starter.py policy release"
@@ -68,11 +68,24 @@ class Library:
         listed = ", ".join(f"v{pack.version} from {pack.effective_from}" for pack in versions)
         raise InvalidRequest("policy", f"{name} is not in force at {instant(at)}", listed)
 
+    def successor(self, name: str, version: int, at: datetime) -> Pack | None:
+        """The version in force at ``at``, if it takes over the running cases of ``version``."""
+        pack = _in_force(self._released(name), at)
+        return pack if pack is not None and version in pack.repins else None
+
+    def _released(self, name: str) -> list[Pack]:
+        return [pack for pack in self.versions(name) if pack.hash not in self._drafts]
+
     def by_hash(self, content_hash: str) -> Pack:
         """Raises ``LookupError`` when no pack here has the hash: the books hold its content."""
         if content_hash not in self._by_hash:
             raise LookupError(f"no policy with the hash {content_hash[:12]} in this library")
         return self._by_hash[content_hash]
+
+
+def _in_force(versions: list[Pack], at: datetime) -> Pack | None:
+    begun = [pack for pack in versions if pack.effective_at <= at]
+    return begun[-1] if begun else None
 
 
 def check(directory: Path) -> list[Finding]:

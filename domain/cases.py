@@ -68,6 +68,8 @@ class EventKind(StrEnum):
     LINKED = "linked"
     CHARGEBACK_SEEN = "chargeback_seen"
     """The bank's procedure on the charge took another turn."""
+    REPINNED = "repinned"
+    """A newer version of the policy says from here on who may decide how much."""
     NOTICED = "noticed"
     """The provider moved money without us."""
     OUTCOME_UNKNOWN = "outcome_unknown"

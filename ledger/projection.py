@@ -166,6 +166,7 @@ def _changes(row: CaseRow, event: CaseEvent) -> dict[str, Any]:
             | EventKind.ESCALATED
             | EventKind.DELEGATED
             | EventKind.CONTACTED
+            | EventKind.REPINNED  # what was decided stays under the policy it was decided by
             | EventKind.OUTCOME_UNKNOWN  # still sending; a late alarm changes no later status
             | EventKind.CONFIRMED
             | EventKind.FAILED

@@ -163,7 +163,7 @@ class Postman:
         return state
 
     async def _tell(self, event_id: str, event_type: str, case_id: str) -> str:
-        handle = self._temporal.get_workflow_handle_for(RefundCase.run, case_id)
+        handle = self._temporal.get_workflow_handle(case_id)
         try:
             await handle.signal(
                 RefundCase.provider_news, ProviderNews(event_id=event_id, event_type=event_type)
