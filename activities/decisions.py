@@ -358,6 +358,8 @@ class Decisions(DecisionActivities):
         person = given.signed.actor
         if person.role in {Role.AUDITOR, Role.PUBLISHER, Role.ADMIN}:
             return RefusalCode.NOT_AUTHORISED, f"role {person.role.value} moves no money"
+        if given.slot is not None and given.now > given.slot.expires_at:
+            return RefusalCode.ALREADY_DECIDED, "the time to decide has run out"
         refusal = given.slot.why_may_not_fill(person, given.now) if given.slot else None
         if refusal is not None:
             return refusal
