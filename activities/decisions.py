@@ -17,6 +17,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.authority import check_authority
 from activities.contract import DECIDE_REFUND, INVALID_REQUEST, RECORD_VERDICT, DecisionActivities
+from activities.facts import TWINS, asked_amount, facts_of, remainder_of, tax_share_of
 from activities.provider import NoSuchObject, Provider
 from activities.records import (
     DESK_NOTICE,
@@ -45,7 +46,7 @@ from domain.canonical import canonical_json, plain
 from domain.cases import CaseEvent, CaseKind, Desk, EventKind, Outcome
 from domain.decisions import Decision, RefundMethod, RefundVerdict
 from domain.errors import InvalidRequest
-from domain.money import Money, refundable_remainder, tax_share, total
+from domain.money import Money
 from domain.provider import ChargeFacts
 from domain.refunds import (
     CONCESSION_REASONS,
@@ -61,33 +62,6 @@ from ledger.projection import CaseRow, slots_of
 from ledger.reading import Counted, Reading
 from ledger.records import ApprovalRow, RefusedAttempt, ReservationScope
 from ledger.writing import BookTransaction
-
-YEAR = timedelta(days=365)
-
-TWINS = "twin_charge_hours"
-"""The one fact that costs a call of its own; asked for when the pack reads it."""
-
-TAX_ATTRIBUTE = "tax_minor"
-"""How a caller tells the tax in a charge, in minor units, where the provider does not know it; a
-pack that takes it declares it."""
-
-_ASKED_IN_VAIN = frozenset({Outcome.REFUSED, Outcome.DECLINED, Outcome.EXPIRED})
-
-
-async def remainder_of(reading: Reading, charge: ChargeFacts, *, but_for: str = "") -> Money:
-    """What may still be refunded of a charge: the provider's view and our own, each cent once.
-
-    Our holds and posts that the provider lists already (by metadata) count on its side only.
-    ``but_for`` leaves one case's own hold out. Call it under the charge's lock.
-    """
-    alive = charge.alive_refunds
-    listed = {refund.case_id for refund in alive if refund.case_id}
-    ours = await reading.reservations(ReservationScope.CHARGE, charge.id, charge.captured.currency)
-    return refundable_remainder(
-        charge.captured,
-        (refund.amount for refund in alive),
-        (r.amount for r in ours if r.case_id not in listed and r.case_id != but_for),
-    )
 
 
 class Decisions(DecisionActivities):
@@ -138,13 +112,13 @@ class Decisions(DecisionActivities):
                 person = request.requested_by.id
                 await tx.lock_budget(person, request.currency, asked.now.date())
             remainder = await remainder_of(tx.reading, charge)
-            amount = _asked_amount(request, charge, remainder)
+            amount = asked_amount(request, charge, remainder)
             await check_authority(tx.reading, request, amount)
-            facts = await _facts_of(tx.reading, asked, charge, twins, amount, remainder)
+            facts = await facts_of(tx.reading, asked, charge, twins, amount, remainder)
             counted = await counter_facts(tx.reading, pack, request, asked.now)
             decision = _decision(pack, {**facts, **counted, **attributes}, asked.now)
             made = _refund_decision(asked, pack, decision)
-            tax = await _tax_share(tx.reading, request, charge, remainder, made.amount)
+            tax = await tax_share_of(tx.reading, request, charge, remainder, made.amount)
             made = made.model_copy(update={"tax": tax})
             await self._write(tx, asked, pack, decision, made, is_concession=is_concession)
         ended = Outcome.REFUSED if made.verdict is RefundVerdict.REFUSE else None
@@ -422,91 +396,6 @@ def _decision(pack: Pack, facts: dict[str, Any], now: datetime) -> Decision:
         ) from error
 
 
-def _asked_amount(request: RefundRequest, charge: ChargeFacts, remainder: Money) -> Money:
-    if request.amount_minor is None:
-        amount = remainder
-    else:
-        amount = Money(amount_minor=request.amount_minor, currency=request.currency)
-    if not remainder:
-        raise InvalidRequest(
-            "charge", f"nothing is left to refund of {charge.captured}", "a charge with a remainder"
-        )
-    if remainder < amount:
-        raise InvalidRequest(
-            "amount_minor",
-            f"{amount} is more than what is left",
-            f"1 to {remainder.amount_minor} ({remainder})",
-        )
-    return amount
-
-
-async def _facts_of(
-    reading: Reading,
-    asked: DecideInput,
-    charge: ChargeFacts,
-    twins: tuple[datetime, ...],
-    amount: Money,
-    remainder: Money,
-) -> dict[str, Any]:
-    """The facts of a refund by name; docs/facts.md says how each is computed."""
-    request = asked.request
-    history = await reading.customer_history(request.customer, asked.now - YEAR)
-    ended = await reading.ended_on_charge(charge.id)
-    return {
-        "reason": request.reason.value,
-        "amount": amount,
-        "remainder": remainder,
-        "captured": charge.captured,
-        "charge_age_days": (asked.now - charge.created_at).days,
-        "charge_status_captured": charge.is_captured,
-        "instrument": charge.instrument.value,
-        "instrument_refundable": charge.instrument_refundable,
-        TWINS: _hours_to_twin(charge, twins),
-        "tenure_days": (asked.now - (charge.customer_since or asked.now)).days,
-        "refunds_12m": history.refunds,
-        "concessions_12m": history.concessions,
-        "refusals_same_charge": sum(case.outcome in _ASKED_IN_VAIN for case in ended),
-        "chargeback": charge.chargeback.value,
-        "charge_refundable": charge.is_refundable,
-        "jurisdiction": request.jurisdiction,
-        "requester_role": request.requested_by.role.value,
-        "linked": request.authorised_by is not None,
-        "consents_to_credit": request.consents_to_credit,
-    }
-
-
-def _tax_of(request: RefundRequest, charge: ChargeFacts) -> Money:
-    """The tax in the charge: what the provider says, else the request's attribute, else none."""
-    if charge.tax is not None:
-        return charge.tax
-    asked = request.attributes.get(TAX_ATTRIBUTE)
-    if asked is None:
-        return Money.zero(request.currency)
-    allowed = f"a whole number from 0 to {charge.captured.amount_minor} ({charge.captured})"
-    if type(asked) is not int or not 0 <= asked <= charge.captured.amount_minor:
-        raise InvalidRequest(f"attributes.{TAX_ATTRIBUTE}", "not the tax in this charge", allowed)
-    return Money(amount_minor=asked, currency=request.currency)
-
-
-async def _tax_share(
-    reading: Reading, request: RefundRequest, charge: ChargeFacts, remainder: Money, amount: Money
-) -> Money:
-    """The tax in ``amount``, beside what earlier refunds of the charge were said to hold."""
-    tax = _tax_of(request, charge)
-    if not tax or not amount:
-        return Money.zero(request.currency)
-    refunded = charge.captured - remainder
-    shares = await reading.tax_shares(charge.id, request.currency)
-    theirs = total(
-        (r.amount for r in charge.alive_refunds if r.case_id not in shares), request.currency
-    )
-    stated = total(shares.values(), request.currency) + tax_share(
-        tax, charge.captured,
-        refunded=Money.zero(request.currency), stated=Money.zero(request.currency), amount=theirs,
-    )  # fmt: skip
-    return tax_share(tax, charge.captured, refunded=refunded, stated=stated, amount=amount)
-
-
 async def counter_facts(
     reading: Reading, pack: Pack, request: RefundRequest, now: datetime
 ) -> dict[str, Any]:
@@ -539,15 +428,6 @@ async def counter_facts(
             else await reading.count_events(asked)
         )
     return found
-
-
-def _hours_to_twin(charge: ChargeFacts, twins: tuple[datetime, ...]) -> int | None:
-    """Whole hours to the nearest other charge of the same amount; None without one.
-
-    A duplicate is found here, not believed.
-    """
-    gaps = [abs(at - charge.created_at) for at in twins]
-    return int(min(gaps) / timedelta(hours=1)) if gaps else None
 
 
 def _refund_decision(asked: DecideInput, pack: Pack, decision: Decision) -> RefundDecision:

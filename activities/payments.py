@@ -15,7 +15,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.contract import LOOK_AT_REFUND, SEND_REFUND, PaymentActivities
-from activities.decisions import remainder_of
+from activities.facts import remainder_of
 from activities.provider import Provider, ProviderMisconfigured, ProviderRefusal
 from activities.records import (
     FINANCE_NOTICE,

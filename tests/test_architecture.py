@@ -67,7 +67,7 @@ MUST_NOT_IMPORT: dict[str, set[str]] = {
 
 
 def modules_of(part: str) -> list[Path]:
-    if part in {"worker", "starter", "settings", "client", "rendering"}:
+    if part in {"worker", "starter", "settings", "rendering"}:
         path = ROOT / f"{part}.py"
         return [path] if path.exists() else []
     return sorted((ROOT / part).rglob("*.py"))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from temporalio.client import Client as TemporalClient
+from temporalio.service import RetryConfig
 
-import client as client_module
 from client import Client
+from client import case as client_case
 from domain.actors import Actor, Role
 from domain.approvals import Action, RefusalCode
-from domain.cases import Status
-from domain.errors import Refused
+from domain.cases import Channel, Status
+from domain.errors import Refused, Unreachable
 from tests.workflows.builders import AGENT, AUDITOR, LEAD, MEDIUM, SERVICE, unique
 from tests.workflows.world import Case, World, person
+from workflows.converter import sealing_converter
 
 
 async def refused(
@@ -111,15 +115,71 @@ async def test_a_signature_of_another_key_is_not_authentic(world: World, case: C
 async def test_a_signature_is_good_for_fifteen_minutes_only(
     world: World, case: Case, minutes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = client_module._now
+    now = client_case._now
 
     def edge_clock() -> datetime:
         return now() + timedelta(minutes=minutes)
 
-    monkeypatch.setattr(client_module, "_now", edge_clock)
+    monkeypatch.setattr(client_case, "_now", edge_clock)
     no = await refused(world, case, Action.APPROVE, LEAD)
     assert no.code == RefusalCode.NOT_AUTHENTIC
     assert "expired" in no.message
+
+
+@pytest.fixture
+async def cut_off(world: World) -> Client:
+    """A client whose line to Temporal was cut after it had connected; the books it does reach."""
+    host, port = world.stack.temporal_address.split(":")
+    writers: list[asyncio.StreamWriter] = []
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pipe(reader, far_writer), pipe(far_reader, writer))
+
+    line = await asyncio.start_server(forward, "127.0.0.1", 0)
+    temporal = await TemporalClient.connect(
+        "127.0.0.1:{1}".format(*line.sockets[0].getsockname()),
+        data_converter=sealing_converter(world.stack.keyring),
+        retry_config=RetryConfig(initial_interval_millis=10, max_elapsed_time_millis=100),
+    )
+    line.close()
+    for writer in writers:
+        writer.close()
+    stack = world.stack
+    return Client(temporal, stack.books, stack.keyring, stack.client.signing_key)
+
+
+async def test_who_reaches_no_temporal_is_told_who_decided_by_the_books(
+    world: World, case: Case, cut_off: Client
+) -> None:
+    away = cut_off.case(case.id)
+    with pytest.raises(Unreachable):
+        await away.approve(person(LEAD, "early"))
+    await case.handle.approve(LEAD, click_id="the-click")
+    await world.until(case, Status.SETTLING)
+    await world.calm(case)
+    no = await refused(world, case, Action.APPROVE, person(LEAD, "late"), client=cut_off)
+    assert no.code == RefusalCode.ALREADY_DECIDED
+    assert f"approved by {LEAD.id}" in no.message
+    assert (await away.approve(LEAD, click_id="the-click")).recorded
+    with pytest.raises(Unreachable):
+        await away.contact(SERVICE, Channel.PHONE, "any news?")
+
+
+async def test_who_reaches_no_temporal_is_told_how_the_case_ended(
+    world: World, case: Case, cut_off: Client
+) -> None:
+    await case.handle.withdraw(SERVICE)
+    await world.result(case)
+    assert (await cut_off.case(case.id).withdraw(SERVICE)).recorded
+    no = await refused(world, case, Action.DECLINE, LEAD, client=cut_off)
+    assert no.code == RefusalCode.CLOSED
+    assert "ended as withdrawn" in no.message
 
 
 async def test_an_unknown_slot_is_refused_with_those_that_exist(world: World, case: Case) -> None:

@@ -1,61 +1,33 @@
-"""The client of other Python services: typed, async, one handle a case.
-
-It reads the books itself, so that it can say who decided what and when, and it writes what
-no worker ever sees: which case a request id stands for, and refused attempts.
-"""
+"""One case, as a caller holds it: what it is, and what people say to it."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import ValidationError
-from temporalio.client import Client as TemporalClient
-from temporalio.client import (
-    WorkflowExecutionStatus,
-    WorkflowFailureError,
-    WorkflowHandle,
-    WorkflowUpdateFailedError,
-)
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from client.checking import TEXT_ALLOWED, why_not_text
 from domain.actors import Actor, Role, SignedActor, sign
-from domain.approvals import (
-    Action,
-    Answer,
-    DeskAction,
-    Judgement,
-    RefusalCode,
-)
-from domain.archives import ArchiveSummary
+from domain.approvals import Action, Answer, DeskAction, Judgement, RefusalCode
 from domain.canonical import sha256_of
 from domain.cards import has_card_number
-from domain.cases import CaseEvent, CaseKind, Channel, Desk, EventKind, Status, case_id_for
+from domain.cases import CaseEvent, Channel, Desk, EventKind, Outcome, Status
 from domain.errors import InvalidRequest, Refused, Unreachable
 from domain.messages import Contact, Delegation, DeskMessage, Transfer
-from domain.money import LARGEST_MINOR
-from domain.refunds import LONGEST_TEXT, RefundCaseInput, RefundRequest, RefundResult
-from ledger.books import Books
-from ledger.keys import Keyring
+from domain.refunds import RefundResult
 from ledger.projection import CaseRow
 from ledger.records import RefusedAttempt
-from settings import Settings, load
-from workflows.archive import SWEEP_ID, ArchiveSweep
-from workflows.connection import CASE_DESK, CASE_KIND, TASK_QUEUE, connect
 from workflows.refund import RefundCase
+
+if TYPE_CHECKING:
+    from client.opening import Client
 
 UPDATES: dict[Action | DeskAction, Any] = {
     Action.APPROVE: RefundCase.approve,
@@ -77,28 +49,6 @@ TURN = timedelta(seconds=30)
 """How long a decision waits while others are being recorded on the same case."""
 
 
-ALLOWED = {
-    "amount_minor": f"a whole number of minor units from 1 to {LARGEST_MINOR}, "
-    "or none for all that is left",
-    "attributes": "true, false, whole numbers and texts of up to 200 characters",
-    "requested_by": "an id of letters, digits and _ . : - and a role",
-    "authorised_by": "case_id, decision_hash, approval_digest, charge and amount of a decision",
-}
-"""What may stand in a field, where the model's own words for it are not enough."""
-
-
-def invalid_from(error: ValidationError) -> InvalidRequest:
-    """The first fault of a model, by field, without the value that was given."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    path = [str(part) for part in first["loc"]] or ["request"]
-    if path[0] == "attributes":
-        path = path[:2]  # what follows names a type that was tried
-    context = first.get("ctx") or {}
-    limits = ", ".join(f"{key} {value}" for key, value in context.items() if key != "error")
-    allowed = ALLOWED.get(path[0]) or limits or "see `refund --help`"
-    return InvalidRequest(".".join(path), first["msg"], allowed)
-
-
 def _code_of(error: WorkflowUpdateFailedError) -> RefusalCode | None:
     """Why a case refused a message; None when it was something else that failed."""
     cause = error.cause
@@ -109,21 +59,6 @@ def _code_of(error: WorkflowUpdateFailedError) -> RefusalCode | None:
 
 def _message_of(error: WorkflowUpdateFailedError) -> str:
     return error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
-
-
-DIGESTS = frozenset({"authorised_by.decision_hash", "authorised_by.approval_digest"})
-"""Hexadecimal by their pattern: a run of digits in one is chance."""
-
-TEXT_ALLOWED = f"up to {LONGEST_TEXT} characters of text"
-
-
-def why_not_text(text: str) -> str:
-    """What speaks against keeping a text; empty when nothing does."""
-    if len(text) > LONGEST_TEXT:
-        return f"has {len(text)} characters"
-    if any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in text):
-        return "holds a character that is no text"
-    return ""
 
 
 def _now() -> datetime:
@@ -349,9 +284,14 @@ class CaseHandle:
                 raise
             await self._refused(action, by, click, refused, _message_of(error))
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                await self._refused(action, by, click, RefusalCode.CLOSED, "the case has ended")
+            known = await self._by_the_books(given) if isinstance(given, Judgement) else None
+            if known is None:
                 raise Unreachable(f"Temporal does not answer: {error.message}") from error
-            await self._refused(action, by, click, RefusalCode.CLOSED, "the case has ended")
+            if isinstance(known, RefusalCode):
+                await self._refused(action, by, click, known, "decided already")
+            answer = known
         if not answer.recorded:
             code = answer.code or RefusalCode.INVALID
             raise Refused(code.value, await self._with_who(answer.message))
@@ -387,6 +327,30 @@ class CaseHandle:
                 if late() or not (is_full or is_aborted):
                     raise
             await asyncio.sleep(next(waits, POLL[-1]))
+
+    async def _by_the_books(self, given: Judgement) -> Answer | RefusalCode | None:
+        """What became of a decision that Temporal gave no answer to; None while it is open.
+
+        Under a crowd Temporal may turn a caller away until the case has long been decided, and
+        the books know by whom.
+        """
+        async with self.client.books.reading() as reading:
+            case = await reading.case(self.case_id)
+            approvals = await reading.approvals(self.case_id)
+            closing = await reading.event(self.case_id, "close")
+        signed = given.signed
+        clicks = {SignedActor.model_validate_json(row.signature_json).click_id for row in approvals}
+        withdrew = closing is not None and (
+            closing.body["outcome"] == Outcome.WITHDRAWN and closing.actor == signed.actor
+        )
+        if signed.click_id in clicks or (withdrew and signed.action == Action.WITHDRAW):
+            return Answer(recorded=True)
+        if case is None or case.status is Status.CLOSED:
+            return RefusalCode.CLOSED
+        is_filled = given.slot in {row.slot for row in approvals}
+        if is_filled or case.status not in (Status.OPEN, Status.AWAITING_APPROVAL):
+            return RefusalCode.ALREADY_DECIDED
+        return None
 
     async def _waits(self) -> bool:
         row = await self.row()
@@ -449,242 +413,3 @@ class CaseHandle:
                 f"at {closing.occurred_at:%Y-%m-%d %H:%M} UTC"
             )
         return f"{message} ({'; '.join(said)})" if said else message
-
-
-class Client:
-    """Opens cases and sends people's decisions. Make one with :meth:`connect`."""
-
-    def __init__(
-        self,
-        temporal: TemporalClient,
-        books: Books,
-        keyring: Keyring,
-        signing_key: Ed25519PrivateKey,
-        *,
-        attempt_seconds: int = 30,
-        task_queue: str = TASK_QUEUE,
-    ) -> None:
-        self.temporal = temporal
-        self.books = books
-        self.keyring = keyring
-        self.signing_key = signing_key
-        self._attempt_seconds = attempt_seconds
-        self._task_queue = task_queue
-
-    @classmethod
-    @asynccontextmanager
-    async def connect(cls, settings: Settings | None = None) -> AsyncIterator[Client]:
-        """A client by settings (default: this process's). Raises :class:`Unreachable`."""
-        settings = settings or load()
-        books = await Books.open(settings.database_url)
-        try:
-            keyring = Keyring(books, settings.master_key_bytes())
-            yield cls(
-                await connect(keyring),
-                books,
-                keyring,
-                settings.signing_key(),
-                attempt_seconds=settings.attempt_seconds,
-            )
-        finally:
-            await books.close()
-
-    def case(self, case_id: str) -> CaseHandle:
-        return CaseHandle(self, case_id)
-
-    async def open_refund(
-        self, fields: Mapping[str, Any], *, start_delay: timedelta | None = None
-    ) -> CaseHandle:
-        """Open a refund case; the same request twice is the same case.
-
-        ``fields`` are those of :class:`domain.refunds.RefundRequest`, with ``text`` in the
-        clear (it is sealed here). Raises :class:`InvalidRequest` naming the field,
-        :class:`Refused` when the request id was used with another body.
-        """
-        try:
-            request = self._checked(fields)
-        except InvalidRequest as invalid:
-            await self._record_invalid(fields, invalid)
-            raise
-        case_id = case_id_for(CaseKind.REFUND, request.request_id)
-        is_new = await self._register(case_id, request)
-        handle = CaseHandle(self, case_id)
-        row = None if is_new else await handle.row()
-        if row is not None and row.outcome is not None:
-            return handle  # Temporal may have forgotten it; the books have not
-        if request.text:
-            sealed = await self.keyring.seal(request.customer, request.text)
-            request = request.model_copy(update={"text": sealed})
-        with suppress(WorkflowAlreadyStartedError):  # it has ended; the books answer for it
-            await self._start(case_id, request, start_delay)
-        return handle
-
-    async def reopen(self, case_id: str) -> bool:
-        """Start an open case again from the books, if Temporal has lost it.
-
-        False when there is nothing to do: it runs, or it has ended. Whatever was decided,
-        approved, ordered or looked at stands; the case goes on from there. Raises
-        :class:`InvalidRequest` for an unknown case, :class:`Unreachable`.
-        """
-        async with self.books.reading() as reading:
-            row = await reading.case(case_id)
-            opened = await reading.event(case_id, "open")
-        if row is None or opened is None:
-            raise InvalidRequest("case", f"{case_id} is not in the books", "see `list`")
-        if row.outcome is not None or await self._runs(case_id):
-            return False
-        try:
-            await self._start(case_id, _request_of(opened), None, desk=Desk(row.desk))
-        except WorkflowAlreadyStartedError:
-            return False  # somebody else was faster
-        return True
-
-    async def archive(self) -> ArchiveSummary:
-        """Keep the histories of ended cases now; joins a sweep that runs already.
-
-        Raises :class:`Unreachable`.
-        """
-        try:
-            return await self.temporal.execute_workflow(
-                ArchiveSweep.run,
-                id=SWEEP_ID,
-                task_queue=self._task_queue,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            )
-        except RPCError as error:
-            raise Unreachable(f"Temporal does not answer: {error.message}") from error
-
-    async def _runs(self, case_id: str) -> bool:
-        try:
-            found = await self.case(case_id).workflow.describe()
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return False
-            raise Unreachable(f"Temporal does not answer: {error.message}") from error
-        return found.status is WorkflowExecutionStatus.RUNNING
-
-    async def _start(
-        self,
-        case_id: str,
-        request: RefundRequest,
-        start_delay: timedelta | None,
-        *,
-        desk: Desk = Desk.BILLING,
-    ) -> None:
-        case = RefundCaseInput(
-            case_id=case_id, request=request, attempt_seconds=self._attempt_seconds
-        )
-        try:
-            await self.temporal.start_workflow(
-                RefundCase.run,
-                case,
-                id=case_id,
-                task_queue=self._task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                search_attributes=TypedSearchAttributes(
-                    [
-                        SearchAttributePair(CASE_KIND, CaseKind.REFUND.value),
-                        SearchAttributePair(CASE_DESK, desk.value),
-                    ]
-                ),
-                start_delay=start_delay,
-                static_summary=f"refund of {request.charge}: {request.reason.value}",
-            )
-        except RPCError as error:
-            raise Unreachable(f"Temporal does not answer: {error.message}") from error
-
-    def _checked(self, fields: Mapping[str, Any]) -> RefundRequest:
-        for name, value in _texts(fields):
-            if why := why_not_text(value):
-                raise InvalidRequest(name, why, TEXT_ALLOWED)
-            if name not in DIGESTS and has_card_number(value):
-                raise InvalidRequest(name, "holds a card number", "a text without one")
-        try:
-            return RefundRequest.model_validate(dict(fields))
-        except ValidationError as error:
-            raise invalid_from(error) from None
-
-    async def _register(self, case_id: str, request: RefundRequest) -> bool:
-        """Whether the request is new. Raises :class:`Refused` when its id stands for another."""
-        # The text goes into the hash by a keyed digest, so that the row tells nothing of it.
-        body = request.model_copy(
-            update={"text": self.keyring.lookup_hash(request.text) if request.text else ""}
-        )
-        body_hash = sha256_of(body)
-        async with self.books.transaction() as tx:
-            registered = await tx.register_request(
-                request_id=request.request_id,
-                kind=CaseKind.REFUND,
-                body_hash=body_hash,
-                case_id=case_id,
-                customer=request.customer,
-                at=_now(),
-            )
-        if registered.body_hash != body_hash:
-            refused = Refused(
-                RefusalCode.REQUEST_REUSED.value,
-                f"request_id: {request.request_id} was used with another body on "
-                f"{registered.created_at:%Y-%m-%d}; allowed: a new request_id, or the same body",
-            )
-            await self._record(
-                request.requested_by, refused.code, refused.message, request.request_id, case_id
-            )
-            raise refused
-        return registered.is_new
-
-    async def _record_invalid(self, fields: Mapping[str, Any], invalid: InvalidRequest) -> None:
-        try:
-            actor = Actor.model_validate(fields.get("requested_by"))
-        except ValidationError:
-            actor = None
-        request_id = fields.get("request_id")
-        named = request_id if isinstance(request_id, str) and invalid.field != "request_id" else ""
-        await self._record(actor, RefusalCode.INVALID.value, str(invalid), named, "")
-
-    async def _record(
-        self, actor: Actor | None, code: str, message: str, request_id: str, case_id: str
-    ) -> None:
-        async with self.books.transaction() as tx:
-            await tx.record_refused_attempt(
-                RefusedAttempt(
-                    case_id=case_id,
-                    action="open_refund",
-                    actor=actor,
-                    code=code,
-                    message=message,
-                    request_id=request_id,
-                    at=_now(),
-                )
-            )
-
-
-def _request_of(opened: CaseEvent) -> RefundRequest:
-    """The request of a case that was decided: what only the decision read is not in it."""
-    body = opened.body
-    amount = body["amount"]
-    same = (
-        "request_id", "customer", "charge", "currency", "reason", "language", "jurisdiction",
-        "text", "requested_by", "authorised_by",
-    )  # fmt: skip
-    return RefundRequest.model_validate(
-        {
-            **{name: body[name] for name in same},
-            "amount_minor": None if amount is None else amount["amount_minor"],
-            "policy": opened.policy,
-        },
-        strict=False,
-    )
-
-
-def _texts(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Every text of a nested input with its dotted name."""
-    if isinstance(value, str):
-        return [(name, value)]
-    if isinstance(value, Mapping):
-        return [
-            found
-            for key, item in value.items()
-            for found in _texts(item, f"{name}.{key}" if name else str(key))
-        ]
-    return []

@@ -1,0 +1,257 @@
+"""Opening cases, and taking up again what Temporal has lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+from temporalio.client import Client as TemporalClient
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from client.case import CaseHandle
+from client.checking import checked_request
+from domain.actors import Actor
+from domain.approvals import RefusalCode
+from domain.archives import ArchiveSummary
+from domain.canonical import sha256_of
+from domain.cases import CaseEvent, CaseKind, Desk, case_id_for
+from domain.errors import InvalidRequest, Refused, Unreachable
+from domain.refunds import RefundCaseInput, RefundRequest
+from ledger.books import Books
+from ledger.keys import Keyring
+from ledger.records import RefusedAttempt
+from settings import Settings, load
+from workflows.archive import SWEEP_ID, ArchiveSweep
+from workflows.connection import CASE_DESK, CASE_KIND, TASK_QUEUE, connect
+from workflows.refund import RefundCase
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Client:
+    """Opens cases and sends people's decisions. Make one with :meth:`connect`."""
+
+    def __init__(
+        self,
+        temporal: TemporalClient,
+        books: Books,
+        keyring: Keyring,
+        signing_key: Ed25519PrivateKey,
+        *,
+        attempt_seconds: int = 30,
+        task_queue: str = TASK_QUEUE,
+    ) -> None:
+        self.temporal = temporal
+        self.books = books
+        self.keyring = keyring
+        self.signing_key = signing_key
+        self._attempt_seconds = attempt_seconds
+        self._task_queue = task_queue
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, settings: Settings | None = None) -> AsyncIterator[Client]:
+        """A client by settings (default: this process's). Raises :class:`Unreachable`."""
+        settings = settings or load()
+        books = await Books.open(settings.database_url)
+        try:
+            keyring = Keyring(books, settings.master_key_bytes())
+            yield cls(
+                await connect(keyring),
+                books,
+                keyring,
+                settings.signing_key(),
+                attempt_seconds=settings.attempt_seconds,
+            )
+        finally:
+            await books.close()
+
+    def case(self, case_id: str) -> CaseHandle:
+        return CaseHandle(self, case_id)
+
+    async def open_refund(
+        self, fields: Mapping[str, Any], *, start_delay: timedelta | None = None
+    ) -> CaseHandle:
+        """Open a refund case; the same request twice is the same case.
+
+        ``fields`` are those of :class:`domain.refunds.RefundRequest`, with ``text`` in the
+        clear (it is sealed here). Raises :class:`InvalidRequest` naming the field,
+        :class:`Refused` when the request id was used with another body.
+        """
+        try:
+            request = checked_request(fields)
+        except InvalidRequest as invalid:
+            await self._record_invalid(fields, invalid)
+            raise
+        case_id = case_id_for(CaseKind.REFUND, request.request_id)
+        is_new = await self._register(case_id, request)
+        handle = CaseHandle(self, case_id)
+        row = None if is_new else await handle.row()
+        if row is not None and row.outcome is not None:
+            return handle  # Temporal may have forgotten it; the books have not
+        if request.text:
+            sealed = await self.keyring.seal(request.customer, request.text)
+            request = request.model_copy(update={"text": sealed})
+        with suppress(WorkflowAlreadyStartedError):  # it has ended; the books answer for it
+            await self._start(case_id, request, start_delay)
+        return handle
+
+    async def reopen(self, case_id: str) -> bool:
+        """Start an open case again from the books, if Temporal has lost it.
+
+        False when there is nothing to do: it runs, or it has ended. Whatever was decided,
+        approved, ordered or looked at stands; the case goes on from there. Raises
+        :class:`InvalidRequest` for an unknown case, :class:`Unreachable`.
+        """
+        async with self.books.reading() as reading:
+            row = await reading.case(case_id)
+            opened = await reading.event(case_id, "open")
+        if row is None or opened is None:
+            raise InvalidRequest("case", f"{case_id} is not in the books", "see `list`")
+        if row.outcome is not None or await self._runs(case_id):
+            return False
+        try:
+            await self._start(case_id, _request_of(opened), None, desk=Desk(row.desk))
+        except WorkflowAlreadyStartedError:
+            return False  # somebody else was faster
+        return True
+
+    async def archive(self) -> ArchiveSummary:
+        """Keep the histories of ended cases now; joins a sweep that runs already.
+
+        Raises :class:`Unreachable`.
+        """
+        try:
+            return await self.temporal.execute_workflow(
+                ArchiveSweep.run,
+                id=SWEEP_ID,
+                task_queue=self._task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            )
+        except RPCError as error:
+            raise Unreachable(f"Temporal does not answer: {error.message}") from error
+
+    async def _runs(self, case_id: str) -> bool:
+        try:
+            found = await self.case(case_id).workflow.describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise Unreachable(f"Temporal does not answer: {error.message}") from error
+        return found.status is WorkflowExecutionStatus.RUNNING
+
+    async def _start(
+        self,
+        case_id: str,
+        request: RefundRequest,
+        start_delay: timedelta | None,
+        *,
+        desk: Desk = Desk.BILLING,
+    ) -> None:
+        case = RefundCaseInput(
+            case_id=case_id, request=request, attempt_seconds=self._attempt_seconds
+        )
+        try:
+            await self.temporal.start_workflow(
+                RefundCase.run,
+                case,
+                id=case_id,
+                task_queue=self._task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                search_attributes=TypedSearchAttributes(
+                    [
+                        SearchAttributePair(CASE_KIND, CaseKind.REFUND.value),
+                        SearchAttributePair(CASE_DESK, desk.value),
+                    ]
+                ),
+                start_delay=start_delay,
+                static_summary=f"refund of {request.charge}: {request.reason.value}",
+            )
+        except RPCError as error:
+            raise Unreachable(f"Temporal does not answer: {error.message}") from error
+
+    async def _register(self, case_id: str, request: RefundRequest) -> bool:
+        """Whether the request is new. Raises :class:`Refused` when its id stands for another."""
+        # The text goes into the hash by a keyed digest, so that the row tells nothing of it.
+        body = request.model_copy(
+            update={"text": self.keyring.lookup_hash(request.text) if request.text else ""}
+        )
+        body_hash = sha256_of(body)
+        async with self.books.transaction() as tx:
+            registered = await tx.register_request(
+                request_id=request.request_id,
+                kind=CaseKind.REFUND,
+                body_hash=body_hash,
+                case_id=case_id,
+                customer=request.customer,
+                at=_now(),
+            )
+        if registered.body_hash != body_hash:
+            refused = Refused(
+                RefusalCode.REQUEST_REUSED.value,
+                f"request_id: {request.request_id} was used with another body on "
+                f"{registered.created_at:%Y-%m-%d}; allowed: a new request_id, or the same body",
+            )
+            await self._record(
+                request.requested_by, refused.code, refused.message, request.request_id, case_id
+            )
+            raise refused
+        return registered.is_new
+
+    async def _record_invalid(self, fields: Mapping[str, Any], invalid: InvalidRequest) -> None:
+        try:
+            actor = Actor.model_validate(fields.get("requested_by"))
+        except ValidationError:
+            actor = None
+        request_id = fields.get("request_id")
+        named = request_id if isinstance(request_id, str) and invalid.field != "request_id" else ""
+        await self._record(actor, RefusalCode.INVALID.value, str(invalid), named, "")
+
+    async def _record(
+        self, actor: Actor | None, code: str, message: str, request_id: str, case_id: str
+    ) -> None:
+        async with self.books.transaction() as tx:
+            await tx.record_refused_attempt(
+                RefusedAttempt(
+                    case_id=case_id,
+                    action="open_refund",
+                    actor=actor,
+                    code=code,
+                    message=message,
+                    request_id=request_id,
+                    at=_now(),
+                )
+            )
+
+
+def _request_of(opened: CaseEvent) -> RefundRequest:
+    """The request of a case that was decided: what only the decision read is not in it."""
+    body = opened.body
+    amount = body["amount"]
+    same = (
+        "request_id", "customer", "charge", "currency", "reason", "language", "jurisdiction",
+        "text", "requested_by", "authorised_by",
+    )  # fmt: skip
+    return RefundRequest.model_validate(
+        {
+            **{name: body[name] for name in same},
+            "amount_minor": None if amount is None else amount["amount_minor"],
+            "policy": opened.policy,
+        },
+        strict=False,
+    )
