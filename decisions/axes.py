@@ -89,7 +89,7 @@ class Axes:
     def __init__(self, table: Table, parts: Parts, currency: str | None) -> None:
         self.table = table
         self.currency = currency
-        self._calendar = parts.calendars.get(parts.calendar or "")
+        self._calendar = parts.calendars.get(parts.timers.calendar or "")
         self._zone = self._calendar.zone if self._calendar else "UTC"
         self._at = self._noon(parts.effective_from)
         groups = [boxes_of(conditions, currency) for conditions in table.conditions]

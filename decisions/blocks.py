@@ -17,10 +17,12 @@ from decisions.types import ValueType
 from domain.actors import Role
 from domain.cases import CaseKind, Language
 from domain.deadlines import BusinessCalendar, Settlement
+from domain.decisions import RefundMethod
 
 LANGUAGES = tuple(language.value for language in Language)
 SLOT_KEYS = ("id", "roles", "expires", "remind", "escalate")
 ESCALATION_KEYS = ("after", "to")
+TIMER_KEYS = ("calendar", "settlement", "appeal", "alternative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +62,40 @@ class SettlementRule:
     looks: tuple[int, ...]
     trace_every: int
     trace_looks: int
+    on_failure: tuple[RefundMethod, ...] = ()
 
-    def with_calendar(self, calendar: BusinessCalendar) -> Settlement:
+    def with_calendar(self, calendar: BusinessCalendar, alternative_days: int) -> Settlement:
         return Settlement(
             looks=self.looks,
             calendar=calendar,
             trace_every=self.trace_every,
             trace_looks=self.trace_looks,
+            on_failure=self.on_failure,
+            alternative_days=alternative_days,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """The ``timers`` block. ``appeal_days`` and ``alternative_days`` are business days of the
+    calendar after a case's end; 0 where the pack has none."""
+
+    calendar: str | None = None
+    settlement: SettlementRule | None = None
+    appeal_days: int = 0
+    alternative_days: int = 0
 
 
 def read_timers(
     node: Node | None, calendars: dict[str, BusinessCalendar], into: Collector
-) -> tuple[str | None, SettlementRule | None]:
-    """The ``timers`` block: the calendar that counts, and the settlement clock."""
+) -> Timers:
+    """The ``timers`` block: the calendar that counts, and what is counted by it."""
     if node is None or node.value is BAD:
-        return None, None
+        return Timers()
     if not isinstance(node.value, dict):
         into.add(node, "wrong-type", f"timers is a map, not {node.shape()}")
-        return None, None
-    known_keys(node, ("calendar", "settlement"), into)
+        return Timers()
+    known_keys(node, TIMER_KEYS, into)
     calendar = None
     if node.get("calendar") is not None:
         calendar = read_name(node, "calendar", into)
@@ -90,16 +106,30 @@ def read_timers(
                 allowed=sorted(calendars), wrong=calendar,
             )  # fmt: skip
             calendar = None
+    counted = [item for key in TIMER_KEYS[1:] if (item := node.get(key)) is not None]
+    if counted and node.get("calendar") is None:
+        into.add(counted[0], "missing-key", "a time in business days needs calendar:")
     settlement = node.get("settlement")
-    if settlement is None:
-        return calendar, None
-    if node.get("calendar") is None:
-        into.add(settlement, "missing-key", "a settlement in business days needs calendar:")
-    return calendar, _read_settlement(settlement, into)
+    rule = None if settlement is None else _read_settlement(settlement, into)
+    alternative = _days_after(node, "alternative", into)
+    if settlement is not None and rule and rule.on_failure and not alternative:
+        into.add(
+            settlement.get("on_failure") or settlement, "missing-key",
+            "timers has no alternative: how long a customer may take what is offered instead",
+            allowed="alternative: 20bd",
+        )  # fmt: skip
+    return Timers(calendar, rule, _days_after(node, "appeal", into), alternative)
+
+
+def _days_after(node: Node, key: str, into: Collector) -> int:
+    item = node.get(key)
+    return 0 if item is None else _business_days(item, into) or 0
 
 
 def _read_settlement(node: Node, into: Collector) -> SettlementRule | None:
-    keys = ("min_business_days", "between", "max_business_days", "on_max", "trace")
+    keys = (
+        "min_business_days", "between", "max_business_days", "on_max", "trace", "on_failure",
+    )  # fmt: skip
     if not isinstance(node.value, dict):
         into.add(node, "wrong-type", f"settlement is a map, not {node.shape()}", allowed=keys)
         return None
@@ -121,7 +151,29 @@ def _read_settlement(node: Node, into: Collector) -> SettlementRule | None:
     if list(days) != sorted(set(days)) or least > most:
         into.add(node, "empty-interval", "days must ascend from minimum over between to maximum")
         return None
-    return SettlementRule(days, every, looks)
+    return SettlementRule(days, every, looks, _read_fallbacks(node.get("on_failure"), into))
+
+
+def _read_fallbacks(node: Node | None, into: Collector) -> tuple[RefundMethod, ...]:
+    """``on_failure: [account_credit]``: what is tried, in this order, when a bank sends the money
+    back."""
+    if node is None or node.value is BAD:
+        return ()
+    known = tuple(method.value for method in RefundMethod)
+    found: list[RefundMethod] = []
+    items: list[Node] = node.value if isinstance(node.value, list) else []
+    for item in items:
+        if item.value not in known:
+            into.add(
+                item, "unknown-value", "is no way of paying", allowed=known, wrong=str(item.value)
+            )
+        elif item.value in found:
+            into.add(item, "duplicate-id", f"{item.value} is in the list already")
+        else:
+            found.append(RefundMethod(item.value))
+    if not isinstance(node.value, list):
+        into.add(node, "wrong-type", f"on_failure is a list, not {node.shape()}", allowed=known)
+    return tuple(found)
 
 
 def _whole_list(node: Node, key: str, into: Collector) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ class Engine:
         self.hash = content_hash
         self.name, self.version = parts.name, parts.version
         self.inputs: dict[str, ValueType] = parts.facts
-        self.calendar = parts.calendars.get(parts.calendar or "")
+        self.calendar = parts.calendars.get(parts.timers.calendar or "")
         self.zone = self.calendar.zone if self.calendar else "UTC"
         self.currencies = parts.currencies
         self.tables = parts.tables

@@ -239,16 +239,28 @@ class Pack:
 
         Raises ``LookupError`` when there is none.
         """
-        wanted = self._parts.calendar if calendar_id is None else calendar_id
+        wanted = self._parts.timers.calendar if calendar_id is None else calendar_id
         if wanted is None or wanted not in self._parts.calendars:
             raise LookupError(f"policy {self.name} v{self.version} has no calendar {wanted!r}")
         return self._parts.calendars[wanted]
 
     def settlement(self) -> Settlement:
         """The clock of money under way. Raises ``LookupError`` when the pack has none."""
-        if self._parts.settlement is None:
+        timers = self._parts.timers
+        if timers.settlement is None:
             raise LookupError(f"policy {self.name} v{self.version} has no timers.settlement")
-        return self._parts.settlement.with_calendar(self.calendar())
+        return timers.settlement.with_calendar(self.calendar(), timers.alternative_days)
+
+    def appeal_until(self, refused_at: datetime) -> datetime | None:
+        """Until which instant (UTC) a no of ``refused_at`` may be appealed; None where never."""
+        return self._days_after(refused_at, self._parts.timers.appeal_days)
+
+    def alternative_until(self, ended_at: datetime) -> datetime | None:
+        """Until which instant (UTC) what a case offers at its end stands; None where nothing."""
+        return self._days_after(ended_at, self._parts.timers.alternative_days)
+
+    def _days_after(self, at: datetime, business_days: int) -> datetime | None:
+        return self.calendar().instant_after(at, business_days) if business_days else None
 
     @property
     def rule_books(self) -> Mapping[str, RuleBook]:

@@ -9,8 +9,8 @@ from datetime import date
 from decisions.blocks import (
     LANGUAGES,
     Limit,
-    SettlementRule,
     SlotRule,
+    Timers,
     read_authority,
     read_routes,
     read_texts,
@@ -66,8 +66,7 @@ class Parts:
     attributes: dict[str, Attribute]
     tables: tuple[Table, ...]
     calendars: dict[str, BusinessCalendar]
-    calendar: str | None
-    settlement: SettlementRule | None
+    timers: Timers
     routes: dict[str, tuple[SlotRule, ...]]
     authority: tuple[Limit, ...]
     texts: dict[str, dict[str, str]]
@@ -103,7 +102,7 @@ def read_pack(node: Node, into: Collector) -> Parts | None:
             currencies = tuple(c for c in currencies or () if c != item.value) or None
     languages = _words(node, "languages", into, LANGUAGES)
     calendars = read_calendars(node.get("calendars"), into)
-    calendar, settlement = read_timers(node.get("timers"), calendars, into)
+    timers = read_timers(node.get("timers"), calendars, into)
     routes = read_routes(node.get("routes"), into)
     texts = read_texts(node.get("texts"), languages, into)
     vocabulary = Vocabulary(tuple(texts), tuple(routes), catalogue_words(node.get("catalogues")))
@@ -113,7 +112,7 @@ def read_pack(node: Node, into: Collector) -> Parts | None:
     inputs, counters = read_inputs(node.get("inputs"), vocabulary, into)
     if not inputs and not attributes and node.get("inputs") is None:
         into.add(node, "missing-key", "inputs is missing: the facts that the rules read")
-    known = calendars.get(calendar or "")
+    known = calendars.get(timers.calendar or "")
     scope = Scope(
         into,
         {**inputs, **{f"attributes.{name}": a.kind for name, a in attributes.items()}},
@@ -139,7 +138,7 @@ def read_pack(node: Node, into: Collector) -> Parts | None:
     )
     return Parts(
         name or "", version, start or date.min, owner or "", currencies, languages, inputs,
-        attributes, tables, calendars, calendar, settlement, routes, authority, texts, catalogues,
+        attributes, tables, calendars, timers, routes, authority, texts, catalogues,
         jurisdictions, clocks, counters, _read_repin(node.get("repin"), version, into),
     )  # fmt: skip
 

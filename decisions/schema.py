@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from decisions.blocks import ESCALATION_KEYS, LANGUAGES, SLOT_KEYS
+from decisions.blocks import ESCALATION_KEYS, LANGUAGES, SLOT_KEYS, TIMER_KEYS
 from decisions.calendars import CALENDAR_KEYS, WEEKDAYS
 from decisions.catalogues import KINDS, PARAMETERS
 from decisions.conditions import AGES, SET_TESTS
@@ -28,6 +28,7 @@ from decisions.types import INPUT_KINDS, OUTPUT_KINDS, SEVERAL, ValueType
 from domain.actors import Role
 from domain.cases import CaseKind, EventKind
 from domain.deadlines import DayZero
+from domain.decisions import RefundMethod
 from domain.money import Rounding
 
 Schema = dict[str, Any]
@@ -241,9 +242,14 @@ def _timers() -> Schema:
         "min_business_days": count, "between": listed(count), "max_business_days": count,
         "on_max": words(["trace_task"]),
         "trace": shape({"every_business_days": count, "times": count}),
+        "on_failure": listed(words([method.value for method in RefundMethod])),
     }  # fmt: skip
     needed = ["min_business_days", "max_business_days"]
-    return shape({"calendar": TEXT, "settlement": shape(settlement, needed)})
+    known = {
+        "calendar": TEXT, "settlement": shape(settlement, needed),
+        "appeal": TEXT, "alternative": TEXT,
+    }  # fmt: skip
+    return shape({key: known[key] for key in TIMER_KEYS})
 
 
 def _table(inputs: Schema) -> dict[str, Schema]:

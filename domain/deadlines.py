@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.decisions import RefundMethod
+
 
 class DayZero(StrEnum):
     """Whether the day of receipt is day 0 (``receipt``) or the business day after it (``next``)."""
@@ -91,6 +93,8 @@ class Settlement(BaseModel):
     ``looks`` are the days at which the engine asks the provider itself, ascending, the last
     one being the maximum: for (5, 8, 10) the customer is told "between day 5 and day 10".
     ``trace_looks`` more looks follow a maximum day with no answer, ``trace_every`` apart.
+    ``on_failure`` is what is tried, in this order, when the bank sends the money back; the
+    customer has ``alternative_days`` to agree to it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -99,6 +103,15 @@ class Settlement(BaseModel):
     calendar: BusinessCalendar
     trace_every: int = 5
     trace_looks: int = 6
+    on_failure: tuple[RefundMethod, ...] = ()
+    alternative_days: int = 0
+
+    def fallback_after(self, tried: RefundMethod | None) -> RefundMethod | None:
+        """What follows on a failure: the first way, or the one after ``tried``; None at the end."""
+        ways = self.on_failure
+        if tried in ways:
+            ways = ways[ways.index(tried) + 1 :]
+        return ways[0] if ways else None
 
     def instants(self, accepted_at: datetime) -> tuple[datetime, ...]:
         """The look instants in UTC, ascending."""
