@@ -22,9 +22,10 @@ from rich.progress import (
 from rich.table import Table
 
 from decisions.pack import Pack
-from domain.canonical import plain
+from domain.canonical import parse_instant, plain
 from domain.cases import EventKind, Language, Status
 from domain.decisions import Decision
+from domain.evidence import size_in_words
 from domain.money import Money
 from domain.texts import instant_in_words
 from ledger.in_words import status_in_words
@@ -110,7 +111,7 @@ async def words(
     pack = Pack.from_content(content) if content else None
 
     def reason(key: str, spoken: Language) -> str:
-        return pack.text(key, spoken.value) if pack and key in pack.texts else ""
+        return pack.text_or_nothing(key, spoken) if pack else ""
 
     return status_in_words(
         case,
@@ -156,6 +157,8 @@ async def print_case(
     out.print(table)
     if case.status is Status.AWAITING_APPROVAL:
         say(f"[dim]starter.py approve|decline {case.case_id} --by WHO --as ROLE[/]")
+    if case.status is Status.AWAITING_INFORMATION:
+        say(f"[dim]starter.py evidence {case.case_id} --file F|--text T --by WHO --as ROLE[/]")
 
 
 def _ahead(at: datetime) -> str:
@@ -196,7 +199,7 @@ def print_timeline(
             instant(event.occurred_at, zone),
             event.kind.value.replace("_", " "),
             f"{event.actor.id} ({event.actor.role.value})",
-            escape(_short(event)),
+            escape(_short(event, zone)),
         )
     out.print(table)
     for attempt in refused:
@@ -207,7 +210,7 @@ def print_timeline(
         )
 
 
-def _short(event: StoredEvent) -> str:
+def _short(event: StoredEvent, zone: str) -> str:
     """One event in a few words; what is not told here is in ``--json``."""
     body = event.body
     match event.kind:
@@ -236,6 +239,13 @@ def _short(event: StoredEvent) -> str:
             return f"slot {body['slot']} to {body['to']['id']} ({body['to']['role']})"
         case EventKind.CONTACTED:
             return str(body["channel"]) + (", with a text" if body["text"] else "")
+        case EventKind.EVIDENCE_ADDED:
+            file = body["file"]
+            return f"a {body['kind']}" + (
+                f", {file['media_type']}, {size_in_words(file['size_bytes'])}" if file else ""
+            )
+        case EventKind.INFORMATION_REQUESTED:
+            return f"{body['reason_key']}, until {instant(parse_instant(body['until']), zone)}"
         case EventKind.TRANSFERRED:
             return f"{body['from']} to {body['desk']}" + (
                 ", with a reason" if body["reason"] else ""

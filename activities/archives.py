@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
-import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from activities.contract import ARCHIVE_HISTORIES, ArchiveActivities
 from activities.records import FINANCE_NOTICE, notify
 from domain.archives import ArchiveInput, ArchivePage
 from ledger.books import Books
+from ledger.files import write_whole
 from ledger.projection import CaseRow
 from ledger.records import ArchiveRow
 
@@ -89,14 +89,7 @@ class Archives(ArchiveActivities):
         name = f"{case.closed_at:%Y/%m}/{case.case_id}.{run_id}.json.gz"
         # without an instant inside, the same history is the same file
         packed = gzip.compress(text.encode(), mtime=0)
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        with draft.open("wb") as file:
-            file.write(packed)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_whole(self._folder / name, packed)
         return ArchiveRow(
             case_id=case.case_id,
             workflow_id=case.case_id,

@@ -12,7 +12,15 @@ from temporalio import activity
 
 from domain.approvals import Answer
 from domain.archives import ArchiveInput, ArchivePage
-from domain.messages import Contact, Delegation, RecordMessageInput, RemindInput, Transfer
+from domain.evidence import EvidenceAnswer
+from domain.messages import (
+    Contact,
+    Delegation,
+    Evidence,
+    RecordMessageInput,
+    RemindInput,
+    Transfer,
+)
 from domain.refunds import (
     DecideInput,
     ExpireInput,
@@ -33,6 +41,7 @@ ALARM_UNKNOWN = "alarm_unknown"
 ARCHIVE_HISTORIES = "archive_histories"
 REMIND_APPROVERS = "remind_approvers"
 RECORD_CONTACT = "record_contact"
+RECORD_EVIDENCE = "record_evidence"
 RECORD_TRANSFER = "record_transfer"
 RECORD_DELEGATION = "record_delegation"
 
@@ -48,7 +57,9 @@ class DecisionActivities(ABC):
     async def decide_refund(self, asked: DecideInput) -> RefundProgress:
         """Fetch facts, then in one transaction decide, record and reserve.
 
-        A case that was decided before answers with its decision and what came of it since.
+        A case that was decided before answers with its decision and what came of it since. A
+        later decision (``ordinal``) is made by the policy that the case began with; one that can
+        no longer be made ends the case and tells its desk.
         """
 
     @abstractmethod
@@ -100,6 +111,11 @@ class MessageActivities(ABC):
     @activity.defn(name=RECORD_CONTACT)
     async def record_contact(self, given: RecordMessageInput[Contact]) -> Answer:
         """Record that the customer got in touch."""
+
+    @abstractmethod
+    @activity.defn(name=RECORD_EVIDENCE)
+    async def record_evidence(self, given: RecordMessageInput[Evidence]) -> EvidenceAnswer:
+        """Record an item of evidence; a file that the case has already is the same item."""
 
     @abstractmethod
     @activity.defn(name=RECORD_TRANSFER)

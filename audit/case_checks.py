@@ -26,7 +26,15 @@ from ledger.records import (
 LATE_AFTER = timedelta(hours=1)
 """How far past its due instant an open case is a finding: recovery takes minutes, not hours."""
 
-WAITING = frozenset({Status.AWAITING_APPROVAL, Status.SENDING, Status.SETTLING, Status.TRACING})
+WAITING = frozenset(
+    {
+        Status.AWAITING_INFORMATION,
+        Status.AWAITING_APPROVAL,
+        Status.SENDING,
+        Status.SETTLING,
+        Status.TRACING,
+    }
+)
 
 
 def check_case(file: CaseFile, found: Findings, now: datetime | None) -> bool:

@@ -22,7 +22,7 @@ from domain.decisions import RefundMethod
 LANGUAGES = tuple(language.value for language in Language)
 SLOT_KEYS = ("id", "roles", "expires", "remind", "escalate")
 ESCALATION_KEYS = ("after", "to")
-TIMER_KEYS = ("calendar", "settlement", "appeal", "alternative")
+TIMER_KEYS = ("calendar", "settlement", "information", "appeal", "alternative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,13 @@ class SettlementRule:
 
 @dataclass(frozen=True, slots=True)
 class Timers:
-    """The ``timers`` block. ``appeal_days`` and ``alternative_days`` are business days of the
-    calendar after a case's end; 0 where the pack has none."""
+    """The ``timers`` block. ``information_days`` are business days of the calendar after a
+    question to the customer, ``appeal_days`` and ``alternative_days`` after a case's end; 0 where
+    the pack has none."""
 
     calendar: str | None = None
     settlement: SettlementRule | None = None
+    information_days: int = 0
     appeal_days: int = 0
     alternative_days: int = 0
 
@@ -118,7 +120,8 @@ def read_timers(
             "timers has no alternative: how long a customer may take what is offered instead",
             allowed="alternative: 20bd",
         )  # fmt: skip
-    return Timers(calendar, rule, _days_after(node, "appeal", into), alternative)
+    information, appeal = (_days_after(node, key, into) for key in ("information", "appeal"))
+    return Timers(calendar, rule, information, appeal, alternative)
 
 
 def _days_after(node: Node, key: str, into: Collector) -> int:

@@ -247,7 +247,7 @@ def _timers() -> Schema:
     needed = ["min_business_days", "max_business_days"]
     known = {
         "calendar": TEXT, "settlement": shape(settlement, needed),
-        "appeal": TEXT, "alternative": TEXT,
+        "information": TEXT, "appeal": TEXT, "alternative": TEXT,
     }  # fmt: skip
     return shape({key: known[key] for key in TIMER_KEYS})
 

@@ -107,6 +107,7 @@ class DeskAction(StrEnum):
     CONTACT = "contact"
     TRANSFER = "transfer"
     DELEGATE = "delegate"
+    EVIDENCE = "evidence"
     SURVEY = "survey"
 
 

@@ -26,6 +26,7 @@ class Status(StrEnum):
     """Where a case is. Derived from its last lifecycle event; nobody sets it."""
 
     OPEN = "open"
+    AWAITING_INFORMATION = "awaiting_information"
     AWAITING_APPROVAL = "awaiting_approval"
     SENDING = "sending"
     SETTLING = "settling"
@@ -58,6 +59,9 @@ class EventKind(StrEnum):
     ESCALATED = "escalated"
     DELEGATED = "delegated"
     CONTACTED = "contacted"
+    EVIDENCE_ADDED = "evidence_added"
+    INFORMATION_REQUESTED = "information_requested"
+    """The customer was asked for something, until a deadline."""
     TRANSFERRED = "transferred"
     ACCEPTED = "accepted"
     """The provider took the order to move the money."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.actors import Actor, SignedActor
 from domain.cases import Channel, Desk
+from domain.evidence import EvidenceFile, EvidenceKind
 
 
 class DeskMessage(BaseModel):
@@ -32,6 +33,15 @@ class Contact(DeskMessage):
 
     channel: Channel
     text: str
+
+
+class Evidence(DeskMessage):
+    """Something that proves: a statement (``text``, sealed) or a file, whose bytes lie in the
+    evidence store already."""
+
+    kind: EvidenceKind
+    text: str
+    file: EvidenceFile | None
 
 
 class Transfer(DeskMessage):

@@ -135,6 +135,7 @@ def _settings(folder: Path, url: str, sandbox: str, policies: Path, slots: int) 
         "allow_drafts": True,  # they are tried on cases before they are released
         "notices_file": folder / "notices.jsonl",
         "archive": folder / "archive",
+        "evidence_dir": folder / "evidence",
         "worker_slots": slots,
     }
     return Settings.model_validate(values)

@@ -95,6 +95,7 @@ def settings_for(folder: Path, database_url: str, sandbox_url: str, **overrides:
         "policies": ROOT / "policies",
         "notices_file": folder / "notices.jsonl",
         "archive": folder / "archive",
+        "evidence_dir": folder / "evidence",
         "attempt_seconds": 5,
         **overrides,
     }
