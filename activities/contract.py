@@ -24,6 +24,7 @@ from domain.messages import (
 from domain.refunds import (
     DecideInput,
     ExpireInput,
+    LinkInput,
     LookInput,
     LookResult,
     RecordVerdictInput,
@@ -44,6 +45,7 @@ RECORD_CONTACT = "record_contact"
 RECORD_EVIDENCE = "record_evidence"
 RECORD_TRANSFER = "record_transfer"
 RECORD_DELEGATION = "record_delegation"
+OPEN_LINKED_CASE = "open_linked_case"
 
 INVALID_REQUEST = "InvalidRequest"
 """Error type of input that can never succeed; details: field, message, allowed."""
@@ -83,6 +85,15 @@ class PaymentActivities(ABC):
     @activity.defn(name=LOOK_AT_REFUND)
     async def look_at_refund(self, look: LookInput) -> LookResult:
         """Ask the provider where the money is; record it; end the case when it is known."""
+
+
+class LinkedActivities(ABC):
+    """Cases by which an ended case goes on."""
+
+    @abstractmethod
+    @activity.defn(name=OPEN_LINKED_CASE)
+    async def open_linked_case(self, link: LinkInput) -> str:
+        """Open the case that pays another way what came back; its id, however often asked."""
 
 
 class RecordActivities(ABC):

@@ -7,7 +7,7 @@ and reserves what it grants.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, NoReturn
 
@@ -25,6 +25,7 @@ from activities.facts import (
     remainder_of,
     tax_share_of,
 )
+from activities.linked import ending, judges_before, link_first
 from activities.provider import NoSuchObject, Provider
 from activities.records import (
     DESK_NOTICE,
@@ -55,6 +56,7 @@ from domain.cases import CaseEvent, CaseKind, Desk, EventKind, Outcome, Status
 from domain.decisions import Decision, RefundMethod, RefundVerdict
 from domain.errors import InvalidRequest
 from domain.evidence import Information
+from domain.linked import attributes_in, request_of
 from domain.money import Money
 from domain.provider import ChargeFacts
 from domain.refunds import (
@@ -73,6 +75,10 @@ from ledger.projection import CaseRow, slots_of
 from ledger.reading import Counted, Reading
 from ledger.records import ApprovalRow, RefusedAttempt, ReservationScope
 from ledger.writing import BookTransaction
+
+ALTERNATIVE = "alternative"
+NO_ALTERNATIVE = "none"
+"""The output by which a refusal offers another way, and its word for none."""
 
 
 class Decisions(DecisionActivities):
@@ -107,22 +113,27 @@ class Decisions(DecisionActivities):
                 return await self._end_undecided(asked, invalid)
             await self._refuse_input(asked, invalid)
 
-    async def _pack_for(self, asked: DecideInput) -> tuple[Pack, DecideInput]:
-        """The policy that decides, and what is asked: a later decision is made by the pack that
-        the case began with, about the request as it was told then."""
+    async def _pack_for(self, asked: DecideInput) -> tuple[Pack, DecideInput, datetime]:
+        """The policy that decides, what is asked, and when it was asked first.
+
+        A later decision is made by the pack that the case began with, about the request as the
+        books have it: a workflow that was started again from them carries no attributes.
+        """
         if asked.ordinal == 1:
-            return self._library.active(asked.request.policy, asked.now), asked
+            return self._library.active(asked.request.policy, asked.now), asked, asked.now
         async with self._books.reading() as reading:
             case = await existing_case(reading, asked.case_id)
+            opened = await reading.event(asked.case_id, "open")
             first = await reading.decision(asked.case_id, "decide")
             pack = await self._pinned(reading, case.policy_hash)
-        if first is None:
+        if opened is None or first is None:
             raise LookupError(f"{asked.case_id} was never decided")
-        told = _as_told(asked.request, first.decision.facts)
-        return pack, asked.model_copy(update={"request": told})
+        attributes = attributes_in(first.decision.facts)
+        told = request_of(opened).model_copy(update={"attributes": attributes})
+        return pack, asked.model_copy(update={"request": told}), opened.occurred_at
 
     async def _decide(self, asked: DecideInput) -> RefundProgress:
-        pack, asked = await self._pack_for(asked)
+        pack, asked, begun_at = await self._pack_for(asked)
         request = asked.request
         _must_decide_refunds(pack)
         attributes = pack.attribute_facts(request.attributes)
@@ -142,12 +153,13 @@ class Decisions(DecisionActivities):
             remainder = await remainder_of(tx.reading, charge)
             amount = asked_amount(request, charge, remainder)
             await check_authority(tx.reading, request, amount)
+            judges = await judges_before(tx.reading, request, begun_at)
             facts = await facts_of(tx.reading, asked, charge, twins, amount, remainder)
             counted = await counter_facts(
                 tx.reading, pack, request, asked.now, but_for=asked.case_id
             )
             decision = _decision(pack, {**facts, **counted, **attributes}, asked.now)
-            made = _refund_decision(asked, pack, decision)
+            made = _refund_decision(asked, pack, decision, judges)
             if made.verdict is RefundVerdict.ASK:
                 made = _if_it_may_ask(made, await inquiry_before(tx.reading, asked))
             tax = await tax_share_of(tx.reading, request, charge, remainder, made.amount)
@@ -191,6 +203,7 @@ class Decisions(DecisionActivities):
             opened = _opened_event(asked, pack, str(decision.outputs.get("priority", "normal")))
             if not await tx.append_event(opened):
                 return
+            await link_first(tx, request, asked.case_id, asked.now)
         await tx.keep_policy(pack.name, pack.version, pack.hash, pack.content)
         settlement = pack.settlement()
         await tx.record_decision(
@@ -211,7 +224,7 @@ class Decisions(DecisionActivities):
             await _ask(tx, case, asked, pack)
             return
         if made.verdict is RefundVerdict.REFUSE:
-            await close(tx, case, Outcome.REFUSED, asked.now)
+            await close(tx, case, Outcome.REFUSED, asked.now, ending=_ending(asked, pack, decision))
             return
         await tx.post(postings.hold(asked.case_id, HOLD, made.amount, asked.now))
         scopes = [(ReservationScope.CHARGE, request.charge)]
@@ -312,8 +325,9 @@ class Decisions(DecisionActivities):
                 await self._record_slot(tx, case, given, given.slot, step)
             if given.action is Action.DECLINE:
                 await void_and_close(
-                    tx, case, Outcome.DECLINED, given.now, actor=person, reason_key="declined"
-                )
+                    tx, case, Outcome.DECLINED, given.now, actor=person, reason_key="declined",
+                    ending=await self._appealable(tx.reading, case, given.now),
+                )  # fmt: skip
             elif given.action is Action.WITHDRAW:
                 is_held = case.status is not Status.AWAITING_INFORMATION
                 end = void_and_close if is_held else close
@@ -403,6 +417,16 @@ class Decisions(DecisionActivities):
         reason = pack.why_may_not(person.role, CaseKind.REFUND.value, amount, spent)
         return None if reason is None else (RefusalCode.OVER_LIMIT, reason)
 
+    async def _appealable(
+        self, reading: Reading, case: CaseRow, now: datetime
+    ) -> Mapping[str, Any]:
+        """A person's no may be appealed, once."""
+        opened = await reading.event(case.case_id, "open")
+        if opened is not None and opened.body.get("appeal_of"):
+            return {}
+        pack = await self._pinned(reading, case.policy_hash)
+        return ending(appeal_until=pack.appeal_until(now))
+
     async def _pinned(self, reading: Reading, policy_hash: str) -> Pack:
         """The pack a case began with; from the books when the file is no longer shipped."""
         try:
@@ -488,7 +512,19 @@ async def counter_facts(
     return found
 
 
-def _refund_decision(asked: DecideInput, pack: Pack, decision: Decision) -> RefundDecision:
+def _ending(asked: DecideInput, pack: Pack, decision: Decision) -> Mapping[str, Any]:
+    """How the customer may come back to a refusal: by an appeal, once, or another way."""
+    alternative = decision.outputs.get(ALTERNATIVE) or NO_ALTERNATIVE
+    return ending(
+        appeal_until=None if asked.request.appeal_of else pack.appeal_until(asked.now),
+        alternatives=() if alternative == NO_ALTERNATIVE else (str(alternative),),
+        alternative_until=pack.alternative_until(asked.now),
+    )
+
+
+def _refund_decision(
+    asked: DecideInput, pack: Pack, decision: Decision, judges: Collection[str]
+) -> RefundDecision:
     request = asked.request
     outputs = decision.outputs
     verdict = RefundVerdict(outputs["verdict"])
@@ -506,7 +542,7 @@ def _refund_decision(asked: DecideInput, pack: Pack, decision: Decision) -> Refu
             destination=destination,
             policy_hash=pack.hash,
         )
-        slots = _slots(asked, pack, str(outputs["route"]), digest)
+        slots = _slots(asked, pack, str(outputs["route"]), digest, judges)
     return RefundDecision(
         verdict=verdict,
         rule=decision.rule,
@@ -549,26 +585,15 @@ async def _ask(tx: BookTransaction, case: CaseRow, asked: DecideInput, pack: Pac
     await notify(tx, case, "case.information_requested", asked.now, told, ordinal=asked.ordinal)
 
 
-def _as_told(request: RefundRequest, facts: Mapping[str, Any]) -> RefundRequest:
-    """The request with what only its first decision keeps: a workflow that was started again from
-    the books carries no attributes and no consent."""
-    prefix = "attributes."
-    said = {
-        name.removeprefix(prefix): value
-        for name, value in facts.items()
-        if name.startswith(prefix) and value is not None
-    }
-    consents = facts.get("consents_to_credit", request.consents_to_credit)
-    return request.model_copy(update={"attributes": said, "consents_to_credit": consents})
-
-
-def _slots(asked: DecideInput, pack: Pack, route: str, digest: str) -> tuple[ApprovalSlot, ...]:
+def _slots(
+    asked: DecideInput, pack: Pack, route: str, digest: str, judges: Collection[str]
+) -> tuple[ApprovalSlot, ...]:
     calendar = pack.calendar()
     return tuple(
         ApprovalSlot(
             id=rule.id,
             roles=rule.roles,
-            excluded=(asked.request.requested_by.id,),
+            excluded=tuple(sorted({asked.request.requested_by.id, *judges})),
             digest=digest,
             expires_at=calendar.instant_after(asked.now, rule.expires_business_days),
             remind_at=tuple(
@@ -608,6 +633,10 @@ def _opened_event(asked: DecideInput, pack: Pack, priority: str) -> CaseEvent:
                 "text": request.text,
                 "requested_by": request.requested_by,
                 "authorised_by": request.authorised_by,
+                "consents_to_credit": request.consents_to_credit,
+                "appeal_of": request.appeal_of,
+                "alternative_to": request.alternative_to,
+                "alternative": request.alternative,
                 "desk": Desk.BILLING,
                 "priority": priority,
                 "business_key": None,
@@ -656,12 +685,15 @@ async def _progress(reading: Reading, case_id: str) -> RefundProgress:
         for row in await reading.approvals(case.case_id)
         if row.verdict is Verdict.APPROVE
     }
+    closing = await reading.event(case.case_id, "close")
+    goes_on = closing is not None and bool(closing.body.get("goes_on"))
     return RefundProgress.model_validate(
         {
             **made,
             "slots": slots,
             "filled": filled,
             "outcome": case.outcome,
+            "goes_on": goes_on,
             "ordinal": len(decisions),
             "asked_until": inquiry.until if asks else None,
             "is_answered": inquiry.is_answered and asks,

@@ -98,6 +98,8 @@ async def facts_of(
         "consents_to_credit": request.consents_to_credit,
         "information": inquiry.information.value,
         "evidence_items": inquiry.items,
+        "appeal": request.appeal_of is not None,
+        "alternative": request.alternative.value if request.alternative else "none",
     }
 
 

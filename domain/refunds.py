@@ -53,6 +53,8 @@ LONGEST_SEALED = 6 * LONGEST_TEXT
 
 MOST_ATTRIBUTES = 64
 
+CASE_ID = r"^[a-z_]+-[a-z2-7]{26}$"
+
 AttributeText = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 Attribute = StrictBool | StrictInt | AttributeText | None
 
@@ -62,6 +64,8 @@ class RefundRequest(BaseModel):
 
     ``amount_minor`` None asks for all that remains. ``customer`` and ``charge`` are the
     provider's ids. ``text`` is the customer's own words, sealed under the customer's key.
+    ``appeal_of`` names the case whose no is appealed; ``alternative_to`` the case that could not
+    pay as it was asked to, and ``alternative`` the way that is taken instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +83,9 @@ class RefundRequest(BaseModel):
     text: str = Field(default="", max_length=LONGEST_SEALED)
     attributes: dict[str, Attribute] = Field(default_factory=dict, max_length=MOST_ATTRIBUTES)
     authorised_by: Authority | None = None
+    appeal_of: str | None = Field(default=None, pattern=CASE_ID)
+    alternative_to: str | None = Field(default=None, pattern=CASE_ID)
+    alternative: RefundMethod | None = None
     policy: str = Field(default="refund", pattern=r"^[a-z][a-z0-9_-]{0,63}$")
 
 
@@ -138,9 +145,10 @@ class RefundDecision(BaseModel):
 class RefundProgress(RefundDecision):
     """A decision with what the books hold since, for a workflow that starts in mid-case.
 
-    ``filled`` names who approved each slot; ``outcome`` is set when the case has ended.
-    ``ordinal`` is the decision's number. While the customer is asked for something,
-    ``asked_until`` is their deadline (UTC), and ``is_answered`` says that something was given.
+    ``filled`` names who approved each slot; ``outcome`` is set when the case has ended, and
+    ``goes_on`` as for :class:`LookResult`. ``ordinal`` is the decision's number. While the customer
+    is asked for something, ``asked_until`` is their deadline (UTC), and ``is_answered`` says that
+    something was given.
     """
 
     ordinal: int = 1
@@ -148,6 +156,7 @@ class RefundProgress(RefundDecision):
     is_answered: bool = False
     filled: dict[str, str] = Field(default_factory=dict)
     outcome: Outcome | None = None
+    goes_on: bool = False
 
 
 class RecordVerdictInput(BaseModel):
@@ -211,12 +220,23 @@ class LookInput(BaseModel):
 
 
 class LookResult(BaseModel):
-    """``outcome`` is set when this look closed the case in the books."""
+    """``outcome`` is set when this look closed the case in the books; ``goes_on`` when the money
+    is to be paid another way that needs nobody's word any more."""
 
     model_config = ConfigDict(frozen=True)
 
     outcome: Outcome | None = None
-    tracing: bool = False
+    goes_on: bool = False
+
+
+class LinkInput(BaseModel):
+    """Open the case by which ``case`` goes on; ``now`` is the case's instant (UTC)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    attempt_seconds: int
+    now: datetime
 
 
 class ExpireInput(BaseModel):
