@@ -127,7 +127,7 @@ def read_pack(node: Node, into: Collector) -> Parts | None:
     )
     catalogues = read_catalogues(node.get("catalogues"), tuple(texts), scope)
     tables = _read_tables(node, single, scope, vocabulary)
-    _check_questions(node, single, inputs, timers, into)
+    _check_questions(node, single, inputs, into)
     authority = read_authority(node.get("authority"), scope)
     name = read_name(node, "policy", into)
     number = node.get("version")
@@ -175,16 +175,17 @@ HEAD_KEYS_STAGED = (*HEAD_KEYS, "inputs")
 
 
 def _check_questions(
-    node: Node, single: bool, inputs: dict[str, ValueType], timers: Timers, into: Collector
+    node: Node, single: bool, inputs: dict[str, ValueType], into: Collector
 ) -> None:
     """A policy whose verdict may be ``ask`` says what is wanted and for how long it waits, and
     reads what became of it: or a case would wait, or be asked, for ever."""
+    clocks = node.get("timers")
     for table in (node,) if single else _items(node, "tables"):
         outputs = table.get("outputs")
         verdict = outputs.get("verdict") if outputs is not None else None
         words = _items(verdict, "values") if verdict is not None else ()
         for place in (word for word in words if word.value == ASK):
-            if not timers.information_days:
+            if clocks is None or clocks.get(INFORMATION) is None:
                 into.add(
                     place, "missing-key",
                     "timers has no information: how long a customer who is asked may take",

@@ -21,6 +21,7 @@ from temporalio.client import Client as TemporalClient
 from client import Client
 from domain.errors import InvalidRequest, Unreachable
 from ledger.books import Books
+from ledger.evidence import EvidenceStore
 from ledger.keys import Keyring
 from ledger.migrate import migrate
 from settings import Settings
@@ -102,6 +103,7 @@ async def running_system(
                 keyring,
                 settings.signing_key(),
                 attempt_seconds=settings.attempt_seconds,
+                evidence=EvidenceStore(keyring, settings.evidence_dir, settings.evidence_limits()),
             ),
             clock=CaseClock(connection),
             provider=Provider(sandbox.url, http),

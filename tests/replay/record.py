@@ -26,7 +26,15 @@ from client import Client
 from domain.cases import Status
 from domain.refunds import ProviderNews
 from tests.stack import SIGNING_KEY, TemporalServer
-from tests.workflows.builders import FINANCE, LEAD, MEDIUM, SERVICE, a_charge
+from tests.workflows.builders import (
+    CUSTOMER,
+    FINANCE,
+    LEAD,
+    MEDIUM,
+    PICTURE,
+    SERVICE,
+    a_charge,
+)
 from tests.workflows.world import Case, World, empty_world
 from workflows.converter import sealing_converter
 from workflows.refund import RefundCase
@@ -76,6 +84,28 @@ async def two_approvals(world: World) -> Case:
     await world.until(case, Status.SETTLING)
     looks, _ = await world.looks(case)
     await world.advance_past(case, looks[0])
+    return case
+
+
+async def asked_and_given(world: World) -> Case:
+    """A file answers the question; then one approval, and the bank's reference."""
+    case = await world.open_decided(policy="asking", amount_minor=MEDIUM)
+    await world.calm(case)
+    await case.handle.evidence(CUSTOMER, file=PICTURE, name="receipt.png")
+    await world.until(case, Status.AWAITING_APPROVAL)
+    await case.handle.approve(LEAD)
+    await world.until(case, Status.SETTLING)
+    await world.at_bank(case, reference="74000000000000000000007")
+    looks, _ = await world.looks(case)
+    await world.advance_past(case, looks[0])
+    return case
+
+
+async def asked_and_silent(world: World) -> Case:
+    case = await world.open_decided(policy="asking", amount_minor=MEDIUM)
+    due_at = (await world.row(case)).due_at
+    assert due_at is not None
+    await world.advance_past(case, due_at)
     return case
 
 
@@ -134,6 +164,8 @@ PATHS: dict[str, Drive] = {
         settled_by_look,
         settled_by_webhook,
         two_approvals,
+        asked_and_given,
+        asked_and_silent,
         declined,
         withdrawn,
         expired,
@@ -165,7 +197,12 @@ async def record(names: list[str]) -> None:
             )
             world = World(replace(stack, temporal=temporal), world.queue)
             world.client = Client(
-                temporal, stack.books, stack.keyring, SIGNING_KEY, task_queue=world.queue
+                temporal,
+                stack.books,
+                stack.keyring,
+                SIGNING_KEY,
+                task_queue=world.queue,
+                evidence=stack.client.evidence_store,
             )
             async with world.stack.worker(task_queue=world.queue):
                 for name in names:

@@ -75,6 +75,7 @@ class World:
             SIGNING_KEY,
             attempt_seconds=stack.settings.attempt_seconds,
             task_queue=queue,
+            evidence=stack.client.evidence_store,
         )
 
     # -- opening ---------------------------------------------------------------------
