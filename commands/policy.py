@@ -17,6 +17,7 @@ from commands.options import AsJson
 from commands.running import DONE, REFUSED, WRONG_USE, opened_books, run
 from domain.cases import Language
 from domain.errors import InvalidRequest
+from files import write_whole
 from rendering import bar, err, out, say, show_json
 
 if TYPE_CHECKING:
@@ -252,7 +253,7 @@ def simulate(
             with bar("deciding under both", count) as on_done:
                 found = await backtest(reading, one, other, progress=on_done)
         if plot is not None and found.total.cases:
-            plot.write_text(transitions_svg(found, language), encoding="utf-8")
+            write_whole(plot, transitions_svg(found, language))
         if as_json:
             show_json(transitions_json(found))
         else:

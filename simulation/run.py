@@ -32,6 +32,7 @@ from rich.table import Table
 from domain.cases import CaseKind
 from domain.errors import InvalidRequest
 from domain.money import Money
+from files import write_whole
 from settings import ROOT
 from simulation.checks import Agreement, Check, agreement, invariants, verified_books
 from simulation.clock import utc_now
@@ -164,7 +165,7 @@ async def run_cases(
         checks=tuple(checks),
         counts=verified["counts"],
     )
-    (out / "summary.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_whole(out / "summary.json", report.model_dump_json(indent=2) + "\n")
     return report, results
 
 
