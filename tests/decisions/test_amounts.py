@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from decisions import FactError, Pack
 from domain.money import Money, Rounding
-from tests.decisions.helpers import NOON, money, unchecked
+from tests.decisions.builders import NOON, money, unchecked
 
 TEXT = """\
 format: 1

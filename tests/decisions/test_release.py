@@ -14,7 +14,7 @@ import pytest
 from decisions import Library, PolicyErrors, check
 from decisions.lock import LOCK, read_lock, release
 from domain.errors import InvalidRequest, Refused
-from tests.decisions.helpers import SMALL, changed
+from tests.decisions.builders import SMALL, changed
 
 BEGINS = datetime(2026, 6, 1, tzinfo=UTC)
 BEFORE = BEGINS - timedelta(microseconds=1)

@@ -14,7 +14,7 @@ from decisions.sheets import Grid, Sheet, html, markdown
 from decisions.show import show, tree_rows
 from decisions.types import ValueType
 from domain.cases import Language
-from tests.decisions.helpers import POLICIES, SMALL, changed
+from tests.decisions.builders import POLICIES, SMALL, changed
 
 REFUND = Pack.load(POLICIES / "refund" / "v1.yaml")
 EN, ES, KO = (Wording(language) for language in (Language.EN, Language.ES, Language.KO))
