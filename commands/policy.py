@@ -18,7 +18,7 @@ from commands.running import DONE, REFUSED, WRONG_USE, opened_books, run
 from domain.cases import Language
 from domain.errors import InvalidRequest
 from files import write_whole
-from rendering import bar, err, out, say, show_json
+from rendering import bar, counted, err, out, say, show_json
 
 if TYPE_CHECKING:
     from decisions.findings import PolicyErrors
@@ -166,8 +166,7 @@ def _tell_findings(error: PolicyErrors, as_json: bool) -> None:
         return
     for finding in error.findings:
         err.print(escape(str(finding)), highlight=False, soft_wrap=True)
-    count = len(error.findings)
-    err.print(f"[bold red]{count} mistake{'s' if count > 1 else ''}[/]")
+    err.print(f"[bold red]{counted(len(error.findings), 'mistake')}[/]")
 
 
 @app.command()

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from domain.errors import RedressError, Unreachable
 from files import write_whole
+from rendering import counted
 from settings import ROOT
 from simulation.expense_log import POLICY, TEN_YEARS, read_log
 from simulation.log_expectations import expectations_text, plan
@@ -100,7 +101,7 @@ def _expense_log(
         cases = sample(made.scenarios, limit, seed)
         out.mkdir(parents=True, exist_ok=True)
         write(out / "scenarios.jsonl", cases)
-        err.print(f"{len(cases):,} cases in {out / 'scenarios.jsonl'}", highlight=False)
+        err.print(f"{counted(len(cases), 'case')} in {out / 'scenarios.jsonl'}", highlight=False)
         if not run:
             return 0
         told, results = asyncio.run(

@@ -32,6 +32,7 @@ from domain.cases import Language
 from domain.errors import InvalidRequest
 from domain.refunds import Attribute, RefundReason
 from files import write_whole
+from rendering import counted
 
 REFUSED_AS_INPUT = "refused_as_input"
 """The outcome of a request that never became a case; ``invalid_field`` names the field."""
@@ -311,7 +312,7 @@ class ScenarioFaults(InvalidRequest):
     """Mistakes of a scenario file, each as ``file:line: field: what; remedy``."""
 
     def __init__(self, faults: list[str]) -> None:
-        super().__init__("scenarios", f"{len(faults)} mistakes", "see docs/scenarios.md")
+        super().__init__("scenarios", counted(len(faults), "mistake"), "see docs/scenarios.md")
         self.faults = faults
         self.args = ("\n".join(faults),)
 
