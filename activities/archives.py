@@ -25,8 +25,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.contract import ARCHIVE_HISTORIES, ArchiveActivities
 from activities.records import FINANCE_NOTICE, notify
 from domain.archives import ArchiveInput, ArchivePage
+from files import write_whole
 from ledger.books import Books
-from ledger.files import write_whole
 from ledger.projection import CaseRow
 from ledger.records import ArchiveRow
 
@@ -118,7 +118,9 @@ class Archives(ArchiveActivities):
         name = f"{case.closed_at:%Y/%m}/{case.case_id}.{run_id}.json.gz"
         # without an instant inside, the same history is the same file
         packed = gzip.compress(text.encode(), mtime=0)
-        write_whole(self._folder / name, packed)
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, packed)
         return ArchiveRow(
             case_id=case.case_id,
             workflow_id=case.case_id,

@@ -21,9 +21,11 @@ from domain.actors import Actor
 from domain.canonical import parse_instant
 from domain.cases import CaseEvent, EventKind
 from domain.evidence import EvidenceFile, EvidenceKind, EvidenceLimits, Information
-from ledger.files import write_whole
+from files import write_whole
 from ledger.keys import NONCE_BYTES, Keyring, SealBroken
 from ledger.records import StoredEvent
+
+PRIVATE = 0o600
 
 
 class EvidenceStore:
@@ -65,7 +67,12 @@ class EvidenceStore:
             raise RuntimeError("the customer's key was destroyed meanwhile; give it again")
         nonce = secrets.token_bytes(NONCE_BYTES)
         sealed = nonce + AESGCM(key).encrypt(nonce, content, file.stored.encode())
-        await asyncio.to_thread(write_whole, self._folder / file.stored, sealed)
+        await asyncio.to_thread(self._write, self._folder / file.stored, sealed)
+
+    @staticmethod
+    def _write(path: Path, sealed: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, sealed, PRIVATE)
 
     async def get(self, stored: str) -> bytes | None:
         """The content as it was given; None once the customer's key is destroyed.

@@ -53,6 +53,10 @@ NOT_GIVEN = (Outcome.FAILED_AT_BANK.value, Outcome.REJECTED_BY_PROVIDER.value)
 """Ends of a refund case after which the customer has nothing."""
 
 
+NEVER = "9999"
+"""After every instant as the books write one."""
+
+
 def events_with_links() -> Select[Any]:
     e, link = t.case_events, t.chain_links
     joined = (link.c.entry_table == e.name) & (link.c.entry_id == e.c.id)
@@ -209,6 +213,45 @@ class Reading:
         if after is not None:
             filters.append(t.cases.c.case_id > after)
         statement = select(t.cases).where(*filters).order_by(t.cases.c.case_id).limit(limit)
+        return [case_of(row) for row in await self._all(statement)]
+
+    async def by_urgency(
+        self,
+        *,
+        status: Status | None = None,
+        kind: CaseKind | None = None,
+        due_before: datetime | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[CaseRow]:
+        """Cases that fit every filter: what is due first, then those that wait for nothing, the
+        last changed first.
+
+        ``after`` is the last id of the page before, and an id of the books; a case that moved in
+        between may come twice, or not at all.
+        """
+        c, e = t.cases.c, t.case_events.c
+        due = func.coalesce(c.due_at, NEVER)
+        changed = (
+            select(e.occurred_at)
+            .where(e.case_id == c.case_id, e.ordinal == c.events)
+            .correlate(t.cases)
+            .scalar_subquery()
+        )
+        keys = select(due.label("due"), changed.label("changed"), c.case_id)
+        filters = _cases_where(kind, due_before, None, None)
+        if status is not None:
+            filters.append(c.status == status.value)
+        if after is not None:
+            last = await self._first(keys.where(c.case_id == after))
+            if last is None:
+                raise LookupError(f"{after} is not in the books")
+            later = (changed == last["changed"]) & (c.case_id > after)
+            later = (due == last["due"]) & ((changed < last["changed"]) | later)
+            filters.append((due > last["due"]) | later)
+        statement = (
+            select(t.cases).where(*filters).order_by(due, changed.desc(), c.case_id).limit(limit)
+        )
         return [case_of(row) for row in await self._all(statement)]
 
     async def open_case_on(self, kind: CaseKind, business_key: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from domain.canonical import instant, sha256_of
 from domain.cases import CaseEvent, EventKind, Outcome, Status
 from domain.evidence import EvidenceAnswer, EvidenceFile, EvidenceKind, EvidenceLimits, Information
 from domain.messages import Evidence, RecordMessageInput
-from ledger import files
 from ledger.books import Books
 from ledger.evidence import EvidenceStore, evidence_of, inquiry_of
 from ledger.keys import TOMBSTONE, Keyring, SealBroken
@@ -141,7 +141,7 @@ async def test_a_process_that_dies_while_it_writes_leaves_no_file(
         raise OSError("the process is gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(files.os, "fsync", dies)
+        patched.setattr(os, "fsync", dies)
         with pytest.raises(OSError, match="gone"):
             await kept(store)
     file = await store.describe("cus_ann", "sealed", "application/pdf", CONTENT)
