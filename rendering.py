@@ -29,6 +29,7 @@ from domain.texts import instant_in_words
 
 if TYPE_CHECKING:
     from domain.decisions import Decision
+    from ledger.evidence import EvidenceItem
     from ledger.projection import CaseRow
     from ledger.reading import Reading
     from ledger.records import RefusedAttempt, StoredEvent
@@ -217,6 +218,24 @@ def print_timeline(
             f"[yellow]refused[/] {instant(attempt.at, zone)}: {attempt.action} by {who}: "
             f"{escape(attempt.message)}"
         )
+
+
+def print_evidence(items: Sequence[EvidenceItem], zone: str) -> None:
+    """What a case was given, in the clear; numbers are those of saved files."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for heading in ("", "when", "what", "by", "says"):
+        table.add_column(heading, no_wrap=heading == "when")
+    for number, item in enumerate(items, start=1):
+        file = item.file
+        what = f"{file.media_type}, {size_in_words(file.size_bytes)}" if file else "statement"
+        table.add_row(
+            str(number),
+            instant(item.at, zone),
+            what,
+            f"{item.by.id} ({item.by.role.value})",
+            escape(file.name if file else item.text),
+        )
+    out.print(table) if items else say("nothing was given")
 
 
 def _short(event: StoredEvent, zone: str) -> str:

@@ -81,6 +81,7 @@ def media_type_of(content: bytes) -> str:
 
 
 LONGEST_NAME = 200
+"""Bytes of UTF-8; a file system takes 255, and saving adds a few."""
 
 
 class EvidenceLimits(BaseModel):
@@ -104,10 +105,9 @@ class EvidenceLimits(BaseModel):
         if size > self.file_bytes:
             most = size_in_words(self.file_bytes)
             return f"file: {size_in_words(size, more=True)}; allowed: up to {most} a file"
-        if len(name) > LONGEST_NAME or not name.strip(". ") or not _is_file_name(name):
-            return (
-                f"name: is no file name; allowed: up to {LONGEST_NAME} characters, without / and \\"
-            )
+        if not _is_file_name(name):
+            most = f"up to {LONGEST_NAME} bytes"
+            return f"name: is no file name; allowed: {most}, without / and \\"
         allowed = ", ".join(self.media_types)
         found = media_type_of(content)
         if said and said not in self.media_types:
@@ -136,7 +136,8 @@ class EvidenceLimits(BaseModel):
 
 
 def _is_file_name(name: str) -> bool:
-    return not any(char in "/\\" or not char.isprintable() for char in name)
+    is_text = not any(char in "/\\" or not char.isprintable() for char in name)
+    return is_text and bool(name.strip(". ")) and len(name.encode()) <= LONGEST_NAME
 
 
 def size_in_words(size_bytes: int, *, more: bool = False) -> str:

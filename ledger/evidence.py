@@ -21,11 +21,9 @@ from domain.actors import Actor
 from domain.canonical import parse_instant
 from domain.cases import CaseEvent, EventKind
 from domain.evidence import EvidenceFile, EvidenceKind, EvidenceLimits, Information
-from files import write_whole
+from files import PRIVATE, write_whole
 from ledger.keys import NONCE_BYTES, Keyring, SealBroken
 from ledger.records import StoredEvent
-
-PRIVATE = 0o600
 
 
 class EvidenceStore:

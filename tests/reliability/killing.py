@@ -117,6 +117,7 @@ class Lane:
             SIGNING_KEY,
             attempt_seconds=stack.settings.attempt_seconds,
             task_queue=self._environment["KILL_QUEUE"],
+            evidence=stack.client.evidence_store,
         )
         self._log = world.stack.folder / f"lane-{number}.log"
         self._process: ForkServerProcess | None = None
@@ -176,19 +177,23 @@ class Lane:
 
     # -- what scenarios call ---------------------------------------------------------
 
-    async def open(self, charge: dict[str, Any] | None = None, **fields: Any) -> Case:
-        """Open the case under the lane's plan."""
+    async def open(
+        self, charge: dict[str, Any] | None = None, *, armed: bool = True, **fields: Any
+    ) -> Case:
+        """Open the case under the lane's plan; unless ``armed``, that waits for :meth:`arm`."""
         request = a_request(**{**await a_charge(self.world.stack, **(charge or {})), **fields})
         case_id = case_id_for(CaseKind.REFUND, request["request_id"])
         self._case = Case(self.client.case(case_id), request["customer"], request["charge"])
         if self._point.fault:
             await self.world.fault(self._case, **self._point.fault)
-        self._write_plan(case_id)
+        if armed:
+            self.arm(self._case)
         await self.client.open_refund(request)
         return self._case
 
-    def _write_plan(self, case_id: str) -> None:
-        point = self._point
+    def arm(self, case: Case) -> None:
+        """From here on the worker dies at the plan's point."""
+        case_id, point = case.id, self._point
         if not (point.point or point.after_event):
             return
         plan = {"case_id": case_id, "point": point.point, "after_event": point.after_event}

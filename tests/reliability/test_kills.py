@@ -10,7 +10,7 @@ import pytest
 from domain.approvals import Action
 from domain.cases import Outcome, Status
 from tests.reliability.killing import Death, KillPoint, Lane, faults_of, running_lanes
-from tests.workflows.builders import LEAD, MEDIUM
+from tests.workflows.builders import CUSTOMER, LEAD, MEDIUM
 from tests.workflows.world import Case, World
 
 LANES = 3
@@ -79,6 +79,32 @@ async def test_a_worker_killed_while_a_no_is_recorded_leaves_one_no(
     async with running_lanes(killing_world, LANES) as lanes:
         reference = await lanes.run_unkilled(ended_by_a_person)
         deaths = await lanes.run_all(ended_by_a_person, points)
+    assert reference.effects == 0
+    await judge(killing_world, reference, deaths)
+
+
+async def test_a_worker_killed_while_evidence_is_recorded_or_decided_on_changes_nothing(
+    killing_world: World,
+) -> None:
+    async def asked_and_given(lane: Lane) -> Case:
+        case = await lane.open(armed=False, policy="asking", amount_minor=MEDIUM)
+        await lane.world.until(case, Status.AWAITING_INFORMATION)
+        await lane.calm(case)
+        lane.arm(case)
+        await case.handle.evidence(CUSTOMER, text="here it is", click_id="c1")
+        await lane.world.until(case, Status.AWAITING_APPROVAL)
+        await lane.calm(case)
+        assert (await case.handle.decline(LEAD)).recorded
+        assert (await lane.world.result(case)).outcome is Outcome.DECLINED
+        return case
+
+    points = [
+        KillPoint(f"{name}:{moment}")
+        for name, moment in itertools.product(("record_evidence", "decide_refund"), MOMENTS)
+    ]
+    async with running_lanes(killing_world, LANES) as lanes:
+        reference = await lanes.run_unkilled(asked_and_given)
+        deaths = await lanes.run_all(asked_and_given, points)
     assert reference.effects == 0
     await judge(killing_world, reference, deaths)
 

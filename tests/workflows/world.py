@@ -282,6 +282,7 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|\+00:00)")
 _DAY = re.compile(r'"\d{4}-\d\d-\d\d"')
 _HASH = re.compile(r'"[0-9a-f]{64}"')
 _REFUND = re.compile(r"\b(?:re|cbtxn)_\w+")
+_SEALED = re.compile(r"sealed:v1:[^\"]+")
 _REFERENCE = re.compile(r'"7\d{22}"')
 
 
@@ -297,6 +298,7 @@ def _alike(text: str, case: Case, row: CaseRow | None) -> str:
         (_HASH, '"HASH"'),
         (_REFUND, "MOVEMENT"),
         (_REFERENCE, '"REFERENCE"'),
+        (_SEALED, "SEALED"),
     ):
         text = pattern.sub(alike, text)
     return text
