@@ -12,12 +12,11 @@ import base64
 import binascii
 import os
 from pathlib import Path
-from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import InvalidRequest
 from domain.evidence import MEDIA_TYPES, EvidenceLimits
@@ -56,6 +55,10 @@ def _bytes32(name: str, secret: SecretStr) -> bytes:
     return raw
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for part in text.split(",") if (word := part.strip()))
+
+
 class Settings(BaseSettings):
     """One object for all processes; a process reads only what its part needs."""
 
@@ -77,7 +80,7 @@ class Settings(BaseSettings):
     evidence_dir: Path = Path("var/evidence")
     evidence_items: int = Field(default=20, ge=1, le=1_000)
     evidence_file_bytes: int = Field(default=10_000_000, ge=1, le=100_000_000)
-    evidence_media_types: Annotated[tuple[str, ...], NoDecode] = tuple(MEDIA_TYPES)
+    evidence_media_types: str = ", ".join(MEDIA_TYPES)
     evidence_statement_characters: int = Field(default=10_000, ge=1, le=10_000)
     attempt_seconds: int = Field(default=30, ge=1, le=600)
     worker_cache: int = Field(default=200, ge=0)
@@ -95,22 +98,19 @@ class Settings(BaseSettings):
             )
         return self
 
-    @field_validator("evidence_media_types", mode="before")
+    @field_validator("evidence_media_types")
     @classmethod
-    def _known_media_types(cls, given: object) -> object:
-        types = given
-        if isinstance(given, str):
-            types = tuple(part.strip() for part in given.split(","))
-        if not isinstance(types, tuple) or not types or not set(types) <= set(MEDIA_TYPES):
+    def _known_media_types(cls, given: str) -> str:
+        if not set(_words(given)) <= set(MEDIA_TYPES) or not _words(given):
             raise ValueError(f"some of {', '.join(MEDIA_TYPES)}, with commas between them")
-        return types
+        return given
 
     def evidence_limits(self) -> EvidenceLimits:
         """What a case takes as evidence."""
         return EvidenceLimits(
             items=self.evidence_items,
             file_bytes=self.evidence_file_bytes,
-            media_types=self.evidence_media_types,
+            media_types=_words(self.evidence_media_types),
             statement_characters=self.evidence_statement_characters,
         )
 
