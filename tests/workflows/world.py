@@ -29,7 +29,7 @@ from audit.verify import verify
 from client import CaseHandle, Client
 from domain.actors import Actor
 from domain.canonical import plain
-from domain.cases import Status
+from domain.cases import EventKind, Status
 from domain.refunds import RefundResult
 from ledger import tables as t
 from ledger.projection import CaseRow
@@ -270,6 +270,18 @@ class World:
             }
         alike: dict[str, Any] = json.loads(_alike(json.dumps(plain(found)), case, row))
         return alike
+
+
+async def next_case(world: World, case: Case) -> Case:
+    """The case by which one goes on, by the link in the books, which its decision writes."""
+    async with asyncio.timeout(60):
+        while True:
+            for event in await world.events(case):
+                if event.kind is EventKind.LINKED:
+                    return Case(
+                        world.client.case(event.body["case_id"]), case.customer, case.charge
+                    )
+            await asyncio.sleep(0.02)
 
 
 def as_the_client_saw(journal: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
