@@ -58,16 +58,18 @@ Between = Callable[[Case], Awaitable[None]]
 
 @dataclass(frozen=True)
 class KillPoint:
-    """Where to die (see ``kill_worker``), what the provider does wrong then, and what happens
-    before the successor starts."""
+    """Where to die (see ``kill_worker``), the how manieth time it is reached, what the provider
+    does wrong then, and what happens before the successor starts."""
 
     point: str = ""
     after_event: int = 0
+    occurrence: int = 1
     fault: dict[str, Any] = field(default_factory=dict)
     between: Between | None = None
 
     def __str__(self) -> str:
-        return self.point or f"after event {self.after_event}"
+        times = f" (time {self.occurrence})" if self.occurrence > 1 else ""
+        return self.point + times if self.point else f"after event {self.after_event}"
 
 
 @dataclass(frozen=True)
@@ -176,13 +178,20 @@ class Lane:
 
     # -- what scenarios call ---------------------------------------------------------
 
-    async def open(self, charge: dict[str, Any] | None = None, **fields: Any) -> Case:
-        """Open the case under the lane's plan."""
+    async def open(
+        self,
+        charge: dict[str, Any] | None = None,
+        *,
+        fault: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> Case:
+        """Open the case under the lane's plan; ``fault`` is on its order whoever dies."""
         request = a_request(**{**await a_charge(self.world.stack, **(charge or {})), **fields})
         case_id = case_id_for(CaseKind.REFUND, request["request_id"])
         self._case = Case(self.client.case(case_id), request["customer"], request["charge"])
-        if self._point.fault:
-            await self.world.fault(self._case, **self._point.fault)
+        for wrong in (fault, self._point.fault):
+            if wrong:
+                await self.world.fault(self._case, **wrong)
         self._write_plan(case_id)
         await self.client.open_refund(request)
         return self._case
@@ -191,7 +200,12 @@ class Lane:
         point = self._point
         if not (point.point or point.after_event):
             return
-        plan = {"case_id": case_id, "point": point.point, "after_event": point.after_event}
+        plan = {
+            "case_id": case_id,
+            "point": point.point,
+            "after_event": point.after_event,
+            "occurrence": point.occurrence,
+        }
         ready = self._plan_file.with_suffix(".new")
         ready.write_text(json.dumps(plan), encoding="utf-8")
         ready.replace(self._plan_file)
