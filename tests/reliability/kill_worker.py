@@ -213,10 +213,20 @@ def compose() -> None:
 
 def main(environment: Mapping[str, str], log: str) -> NoReturn:
     """Be the worker that ``environment`` describes, until death; say what happens in ``log``."""
+    _become(environment, log)
+    compose()
+    os._exit(worker.run())
+
+
+def main_as_it_is(environment: Mapping[str, str], log: str) -> NoReturn:
+    """The same with nothing put in its place: death comes from outside."""
+    _become(environment, log)
+    os._exit(worker.run())
+
+
+def _become(environment: Mapping[str, str], log: str) -> None:
     os.environ.clear()
     os.environ.update(environment)
     written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(written, stream)
-    compose()
-    os._exit(worker.run())

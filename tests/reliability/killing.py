@@ -49,8 +49,8 @@ TASK_SECONDS = 2
 
 CASE_SECONDS = 90
 
-_FORKS = get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.reliability.kill_worker"])
+FORKS = get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.reliability.kill_worker"])
 
 Scenario = Callable[["Lane"], Awaitable[Case]]
 Between = Callable[[Case], Awaitable[None]]
@@ -85,7 +85,7 @@ class Death:
     seconds: float
 
 
-class _ShortTasks(Interceptor):
+class ShortTasks(Interceptor):
     """Workflow tasks of two seconds instead of ten: waiting is all that a longer one adds."""
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
@@ -111,7 +111,7 @@ class Lane:
             "KILL_PLAN": str(self._plan_file),
         }
         stack = world.stack
-        config: Any = {**stack.temporal.config(), "interceptors": [_ShortTasks()]}
+        config: Any = {**stack.temporal.config(), "interceptors": [ShortTasks()]}
         self.client = Client(
             TemporalClient(**config),
             stack.books,
@@ -149,7 +149,7 @@ class Lane:
         await asyncio.to_thread(self._process.join, 10)
 
     def _start_worker(self) -> None:
-        self._process = _FORKS.Process(
+        self._process = FORKS.Process(
             target=kill_worker.main, args=(self._environment, str(self._log)), daemon=True
         )
         self._process.start()
@@ -164,7 +164,7 @@ class Lane:
                 continue
             log = self._log.read_text(encoding="utf-8") if self._log.exists() else ""
             assert code == -signal.SIGKILL, f"worker {gone} ended with {code}: {log[-2000:]}"
-            _assert_gone(gone)
+            assert_gone(gone)
             self._plan_file.write_text("", encoding="utf-8")
             if self._point.between is not None and self._case is not None:
                 await self._point.between(self._case)
@@ -307,7 +307,7 @@ def _lines(value: object) -> list[str]:
     return json.dumps(value, indent=1, sort_keys=True).splitlines()
 
 
-def _assert_gone(pid: int) -> None:
+def assert_gone(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, 0)
         raise AssertionError(f"process {pid} is still there")
