@@ -20,6 +20,7 @@ from sqlalchemy import select
 from domain.cases import Outcome, Status
 from ledger import tables as t
 from ledger.books import Books
+from ledger.records import OUTSIDE
 from tests.stack import WEBHOOK_SECRET
 from tests.workflows.world import BY_HAND, Case, WebProcess, World
 from web.store import Inbox
@@ -294,6 +295,26 @@ async def test_webhooks_in_every_order_and_twice_come_to_the_same_books(
     orders = list(itertools.permutations(LIVES[life].webhooks))
     assert len(orders) == math.factorial(5)
     await assert_same_books(world, web, LIVES[life], orders, seed=20261126)
+
+
+async def test_a_refund_that_a_lost_chargeback_overtook_is_not_told_as_given_beside_it(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_settling({"refund_behaviour": "stuck"})
+    await world.plan(mode="dropped", type="*", next=1_000)
+    await fails_beside_a_chargeback(world, case)
+    await world.stack.http.delete(f"{world.stack.sandbox_url}/_sandbox/webhooks/plan")
+    async with world.stack.books.transaction() as tx:
+        await tx.take_inbox(
+            event_id=f"evt_{case.id}",
+            event_type="charge.dispute.closed",
+            object_ids=[case.charge],
+            at=datetime.now(UTC),
+            state=OUTSIDE,
+        )
+    await world.noted()
+    assert (await world.row(case)).status is Status.SETTLING, "it has not looked yet"
+    assert len(await books_of(world, case)) == 1, "no exception: only the bank has the money"
 
 
 async def assert_same_books(
