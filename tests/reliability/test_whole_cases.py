@@ -59,7 +59,7 @@ async def _live_and_judge(address: str, seeds: Sequence[int]) -> None:
         began = time.monotonic()
         lives = await live_all(ground, seeds)
         minutes = (time.monotonic() - began) / 60
-        together = await judged_together(ground, lives)
+        counted, together = await judged_together(ground, lives)
     moved = sum(lived.effects > 0 for lived in lives)
     share = 100 * moved / len(lives)
     ends = Counter(str(lived.outcome or "refused as input") for lived in lives)
@@ -68,6 +68,7 @@ async def _live_and_judge(address: str, seeds: Sequence[int]) -> None:
         f"minute, {share:.0f} % moved money; database faults {dict(ground.books.struck)}"
     )
     print(dict(ends.most_common()))
+    print(counted)
     wrong = [
         f"seed {lived.seed} ({lived.case.id if lived.case else 'no case'}): {fault}"
         for lived in lives
