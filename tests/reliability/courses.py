@@ -133,8 +133,7 @@ def course_of(seed: int) -> Course:
         behaviour=dice.choice(BEHAVIOURS),
         news=dice.choice([0, 1, 1, 2]),
         order_faults=tuple(
-            {**dice.choice(ORDER_FAULTS), "count": dice.randint(1, 2)}
-            for _ in range(dice.choice([0, 0, 1, 1, 2]))
+            {**dice.choice(ORDER_FAULTS), "count": 1} for _ in range(dice.choice([0, 0, 1, 1, 2]))
         ),
         read_faults=tuple(
             {"kind": dice.choice(READ_FAULTS), "skip": dice.randint(0, 5), "count": 1}

@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, TypeVar
@@ -213,7 +213,8 @@ class Soak:
             for slot, by in zip(await self._slots(handle), (LEAD, FINANCE), strict=False):
                 await self._approve(handle, slot, by)
         await self._reached(handle, Status.AWAITING_APPROVAL, Status.SENDING)
-        moved = {"customer": request["customer"], "by_seconds": int(AHEAD.total_seconds())}
+        until = (datetime.now(UTC) + AHEAD).isoformat()
+        moved = {"customer": request["customer"], "to": until, "or_later": True}
         await world.stack.control("clock", moved)
         while (await self._reached(handle)).status is not Status.CLOSED:
             # RuntimeError: a skip that was asked for before the server died is overridden

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from activities.outside import OutsideNews
 from audit.verify import verify
@@ -62,6 +64,7 @@ class Lived:
     is_invalid: bool = False
     effects: int = 0
     told: int = 0
+    seconds: float = 0
     faults: list[str] = field(default_factory=list)
 
 
@@ -106,7 +109,8 @@ def _said_quietly() -> Iterator[None]:
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
-        yield
+        with capture_logs():
+            yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
@@ -126,12 +130,15 @@ class Life:
 
     async def lived(self) -> Lived:
         """The course to its end; an error on the way is a fault, and ends nobody else's life."""
+        began = time.monotonic()
         try:
             async with asyncio.timeout(CASE_SECONDS):
-                return await self._live()
+                lived = await self._live()
         except Exception as error:
             why = f"{type(error).__name__}: {error} (at {self._doing})"
-            return Lived(self.course.seed, getattr(self, "case", None), faults=[why])
+            lived = Lived(self.course.seed, getattr(self, "case", None), faults=[why])
+        lived.seconds = time.monotonic() - began
+        return lived
 
     async def _live(self) -> Lived:
         course, world = self.course, self.world
