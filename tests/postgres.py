@@ -109,7 +109,8 @@ class MortalPostgres:
         """Start again and recover. The last session of before may hold its memory for a moment."""
         for _ in range(50):
             try:
-                return self._server.ensure_postgres_running()
+                self._server.ensure_postgres_running()
+                return
             except subprocess.CalledProcessError:
                 time.sleep(0.2)
         raise TimeoutError("postgres did not come up again")

@@ -118,19 +118,21 @@ class Crew:
 
     async def _live(self, process: ForkServerProcess, log: Path) -> None:
         """Until it is killed at its instant, or ended by itself since a server was away."""
-        left: float | None = None
-        while process.exitcode is None:
-            if left is None and await asyncio.to_thread(_is_ready, log):
-                left = time.monotonic() + self._dice.uniform(*LIFE_SECONDS)
-            if left is not None and not self.is_calm and time.monotonic() > left:
-                pid = process.pid
-                assert pid is not None
+        dies_at: float | None = None
+        while _exit_code(process) is None:
+            if dies_at is None and await asyncio.to_thread(_is_ready, log):
+                dies_at = time.monotonic() + self._dice.uniform(*LIFE_SECONDS)
+            if dies_at is not None and not self.is_calm and time.monotonic() > dies_at:
                 process.kill()
                 await asyncio.to_thread(process.join, 10)
-                assert process.exitcode == -signal.SIGKILL
-                assert_gone(pid)
-                self._storm.killed["worker"].append(pid)
             await asyncio.sleep(0.02)
+        if _exit_code(process) == -signal.SIGKILL and process.pid is not None:
+            assert_gone(process.pid)
+            self._storm.killed["worker"].append(process.pid)
+
+
+def _exit_code(process: ForkServerProcess) -> int | None:
+    return process.exitcode
 
 
 def _is_ready(log: Path) -> bool:
