@@ -43,11 +43,18 @@ T = TypeVar("T")
 
 WORKERS = 3
 LIFE_SECONDS = (0.2, 2.0)
-AT_ONCE = 32
+AT_ONCE = 12
 AHEAD = timedelta(days=60)
 """Farther than any bank takes: the provider has its last word before the case asks."""
 
 CALM_SECONDS = 300
+NO_LONGER_TASKS = (
+    "--dynamic-config-value",
+    'history.workflowTaskRetryMaxInterval="1s"',
+)
+"""A workflow task whose workers died again and again is given ever longer (ten minutes at the
+most) before it counts as lost: here a death is no sign of a task that is too long."""
+
 ERROR_KINDS = [
     "status_503", "status_429", "status_409", "reset_before", "lost_after_commit", "truncated",
     "html",
@@ -265,12 +272,17 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
 async def soaking_world(plan: SoakPlan, folder: Path) -> AsyncIterator[Soak]:
     """Servers of the soak's own, each on files; nothing of them is left afterwards."""
     postgres = await asyncio.to_thread(MortalPostgres)
-    temporal = TemporalServer(database=folder / "temporal.db", log=folder / "temporal.log")
+    temporal = TemporalServer(folder / "temporal.db", folder / "temporal.log", NO_LONGER_TASKS)
     try:
         await temporal.start()
         url = postgres.running.url(postgres.running.new_database())
         async with running_stack(
-            temporal.address, url, policies=POLICIES, attempt_seconds=3, worker_cache=0
+            temporal.address,
+            url,
+            policies=POLICIES,
+            attempt_seconds=3,
+            worker_cache=0,
+            worker_slots=10,
         ) as stack:
             yield Soak(plan, World(_in_short_tasks(stack), TASK_QUEUE), temporal, postgres)
     finally:
