@@ -294,6 +294,8 @@ _DAY = re.compile(r'"\d{4}-\d\d-\d\d"')
 _HASH = re.compile(r'"[0-9a-f]{64}"')
 _REFUND = re.compile(r"\b(?:re|cbtxn)_\w+")
 _REFERENCE = re.compile(r'"7\d{22}"')
+_DISPUTE = re.compile(r"\bdu_\w+")
+_OTHER_CASE = re.compile(r"\b(refund|exception)-[a-z2-7]{26}\b")
 
 
 def _alike(text: str, case: Case, row: CaseRow | None) -> str:
@@ -308,6 +310,8 @@ def _alike(text: str, case: Case, row: CaseRow | None) -> str:
         (_HASH, '"HASH"'),
         (_REFUND, "MOVEMENT"),
         (_REFERENCE, '"REFERENCE"'),
+        (_DISPUTE, "DISPUTE"),
+        (_OTHER_CASE, r"OTHER \1"),
     ):
         text = pattern.sub(alike, text)
     return text
