@@ -105,4 +105,8 @@ REFUND_FACTS: dict[str, Any] = {
     "requester_role": "customer",
     "linked": False,
     "consents_to_credit": False,
+    "appeal": False,
+    "alternative": "none",
+    "information": "not_asked",
+    "evidence_items": 0,
 }
