@@ -28,7 +28,7 @@ from domain.refunds import ProviderNews
 from ledger.projection import slots_of
 from tests.stack import SIGNING_KEY, TemporalServer
 from tests.workflows.builders import AGENT, CUSTOMER, FINANCE, LEAD, MEDIUM, SERVICE, a_charge
-from tests.workflows.world import Case, World, empty_world, person
+from tests.workflows.world import Case, World, empty_world, next_case, person
 from workflows.converter import sealing_converter
 from workflows.refund import RefundCase
 
@@ -113,6 +113,24 @@ async def two_approvals(world: World) -> Case:
     return case
 
 
+async def paid_another_way(world: World) -> Case:
+    """The bank sends the money back, and the policy orders it once more by a case of its own."""
+    case = await world.open_settling({"refund_behaviour": "silent"}, policy="generous")
+    await world.at_bank(case, status="failed")
+    looks, _ = await world.looks(case)
+    await world.advance_past(case, looks[0])
+    return case
+
+
+async def pays_for_another(world: World) -> Case:
+    """That other case, settled by silence."""
+    case = await next_case(world, await paid_another_way(world))
+    await world.until(case, Status.SETTLING)
+    for instant in (await world.looks(case))[0]:
+        await world.advance_past(case, instant)
+    return case
+
+
 async def declined(world: World) -> Case:
     case = await world.open_decided(amount_minor=MEDIUM)
     await case.handle.decline(LEAD, note="no")
@@ -170,6 +188,8 @@ PATHS: dict[str, Drive] = {
         failed_by_webhook,
         called_and_handed_over,
         two_approvals,
+        paid_another_way,
+        pays_for_another,
         declined,
         withdrawn,
         expired,
