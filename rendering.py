@@ -145,7 +145,8 @@ async def print_case(
         f"{case.reason.replace('_', ' ')}"
     )
     say(escape(await words(reading, case, language, zone)))
-    last = (await reading.events(case.case_id))[-1]
+    events = await reading.events(case.case_id)
+    last = events[-1]
     table = Table.grid(padding=(0, 2))
     rows = {
         "charge": case.charge,
@@ -155,6 +156,8 @@ async def print_case(
         "desk": f"{case.desk} ({case.priority})",
         "rule": f"{case.rule} ({case.policy} v{case.policy_version})",
         "provider": case.provider_id,
+        "goes on from": events[0].body.get("appeal_of") or events[0].body.get("alternative_to"),
+        "linked": ", ".join(e.body["case_id"] for e in events if e.kind is EventKind.LINKED),
         "last": f"{last.kind.value.replace('_', ' ')}, {instant(last.occurred_at, zone)}"
         f"{_ahead(last.occurred_at)}",
         "digest": case.digest if case.status is Status.AWAITING_APPROVAL else "",

@@ -324,7 +324,7 @@ class CaseHandle:
     ) -> None:
         last = closing.body.get(until)
         if last is None:
-            message = "this end is final"
+            message = f"the end as {closing.body['outcome']} is final"
             await self._refused(action, by, click, RefusalCode.CLOSED, message)
         step = APPEAL_STEP if action is DeskAction.APPEAL else ALTERNATIVE_STEP
         async with self.client.books.reading() as reading:
