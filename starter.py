@@ -19,7 +19,7 @@ from rich.markup import escape
 from commands import audit, policy
 from commands.running import DONE, REFUSED, AsJson, run
 from domain.actors import Actor, Role
-from domain.cases import CaseKind, Channel, Desk, Language, Outcome, Status
+from domain.cases import CaseKind, Channel, Desk, Direction, Language, Outcome, Status
 from domain.errors import InvalidRequest
 from domain.refunds import RefundReason
 from ledger.books import Books
@@ -231,6 +231,7 @@ def refund(
     by: Annotated[str, typer.Option("--by", help="Who asks.")] = "cli",
     role: Annotated[Role, typer.Option("--as")] = Role.SERVICE,
     language: Annotated[Language, typer.Option()] = Language.EN,
+    channel: Annotated[Channel, typer.Option(help="How the customer asked.")] = Channel.WEB,
     jurisdiction: Annotated[str, typer.Option()] = "US",
     text: Annotated[str, typer.Option(help="The customer's own words; kept encrypted.")] = "",
     consents_to_credit: Annotated[
@@ -253,6 +254,7 @@ def refund(
         "reason": reason,
         "requested_by": {"id": by, "role": role},
         "language": language,
+        "channel": channel,
         "jurisdiction": jurisdiction,
         "consents_to_credit": consents_to_credit,
         "text": text,
@@ -337,7 +339,7 @@ def show(
 def list_cases(
     status: Annotated[Status | None, typer.Option()] = None,
     kind: Annotated[CaseKind | None, typer.Option()] = None,
-    due: Annotated[str, typer.Option(help="Due before: an ISO instant.")] = "",
+    due: Annotated[str, typer.Option(help="Due before, first answers too: an ISO instant.")] = "",
     after: Annotated[str, typer.Option(help="Continue after this case id.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     as_json: AsJson = False,
@@ -356,7 +358,7 @@ def list_cases(
         if as_json:
             show_json(cases)
             return DONE
-        print_cases(cases)
+        print_cases(cases, datetime.now(UTC))
         if len(cases) == limit:
             say(f"[dim]more: starter.py list --after {cases[-1].case_id}[/]")
         return DONE
@@ -442,13 +444,18 @@ def withdraw(
 @app.command()
 def contact(
     case_id: CaseId, by: By, role: As,
-    channel: Annotated[Channel, typer.Option(help="How the customer got in touch.")],
-    text: Annotated[str, typer.Option(help="What they said; kept encrypted.")] = "",
+    channel: Annotated[Channel, typer.Option(help="By which way.")],
+    text: Annotated[str, typer.Option(help="What was said; kept encrypted.")] = "",
+    outgoing: Annotated[
+        bool, typer.Option("--outgoing", help="Staff answered the customer.")
+    ] = False,
     click_id: ClickId = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Record that the customer got in touch again."""
+    """Record that the customer got in touch again, or that staff answered."""
+    direction = Direction.OUTGOING if outgoing else Direction.INCOMING
     run(_judge(case_id, as_json, lambda case: case.contact(
-        Actor(id=by, role=role), channel, text, click_id=click_id)))  # fmt: skip
+        Actor(id=by, role=role), channel, text, direction=direction,
+        click_id=click_id)))  # fmt: skip
 
 
 @app.command()

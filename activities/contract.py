@@ -99,7 +99,7 @@ class MessageActivities(ABC):
     @abstractmethod
     @activity.defn(name=RECORD_CONTACT)
     async def record_contact(self, given: RecordMessageInput[Contact]) -> Answer:
-        """Record that the customer got in touch."""
+        """Record that the customer got in touch, or that staff answered."""
 
     @abstractmethod
     @activity.defn(name=RECORD_TRANSFER)

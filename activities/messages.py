@@ -23,10 +23,10 @@ from activities.records import (
     open_slots,
     record_refusal,
 )
-from domain.actors import why_not_authentic
-from domain.approvals import Answer, DeskAction, RefusalCode, why_may_not_speak
+from domain.actors import Actor, why_not_authentic
+from domain.approvals import STAFF, Answer, DeskAction, RefusalCode, why_may_not_speak
 from domain.canonical import sha256_of
-from domain.cases import Desk, EventKind
+from domain.cases import Desk, Direction, EventKind
 from domain.messages import Contact, Delegation, M, RecordMessageInput, Transfer
 from ledger.books import Books
 from ledger.projection import CaseRow
@@ -56,10 +56,13 @@ class Messages(MessageActivities):
     async def record_contact(self, given: RecordMessageInput[Contact]) -> Answer:
         async with self._books.transaction() as tx:
             case = await locked_case(tx, given.case_id)
-            answer = await self._judge(tx, case, DeskAction.CONTACT, given)
+            is_answer = given.message.direction is Direction.OUTGOING
+            refusal = _why_not_answer(given.message.signed.actor) if is_answer else None
+            answer = await self._judge(tx, case, DeskAction.CONTACT, given, refusal)
             if answer is None:
+                kind = EventKind.ANSWERED if is_answer else EventKind.CONTACTED
                 body = given.message.content()
-                await _append(tx, case, DeskAction.CONTACT, EventKind.CONTACTED, given, body)
+                await _append(tx, case, DeskAction.CONTACT, kind, given, body)
         return answer or RECORDED
 
     @activity.defn(name=RECORD_TRANSFER)
@@ -161,6 +164,11 @@ async def _append(
     told = {**body, "click_id": signed.click_id}
     event = case_event(case, _step(action, given), kind, given.now, told, actor=signed.actor)
     await tx.append_event(event)
+
+
+def _why_not_answer(person: Actor) -> Refusal | None:
+    reason = why_may_not_speak(person, STAFF)
+    return None if reason is None else (RefusalCode.NOT_AUTHORISED, f"direction: {reason}")
 
 
 def _why_not_to(case: CaseRow, desk: Desk) -> Refusal | None:

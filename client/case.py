@@ -18,7 +18,7 @@ from domain.actors import Actor, Role, SignedActor, sign
 from domain.approvals import Action, Answer, DeskAction, Judgement, RefusalCode
 from domain.canonical import sha256_of
 from domain.cards import has_card_number
-from domain.cases import CaseEvent, Channel, Desk, EventKind, Outcome, Status
+from domain.cases import CaseEvent, Channel, Desk, Direction, EventKind, Outcome, Status
 from domain.errors import InvalidRequest, Refused, Unreachable
 from domain.messages import Contact, Delegation, DeskMessage, Transfer
 from domain.refunds import RefundResult
@@ -162,16 +162,24 @@ class CaseHandle:
         return await self._send(action, by, click, given)
 
     async def contact(
-        self, by: Actor, channel: Channel, text: str = "", *, click_id: str = ""
+        self,
+        by: Actor,
+        channel: Channel,
+        text: str = "",
+        *,
+        direction: Direction = Direction.INCOMING,
+        click_id: str = "",
     ) -> Answer:
-        """Record that the customer got in touch again, and what they said.
+        """Record that the customer got in touch again, or that staff answered (``outgoing``),
+        and what was said.
 
-        Possible until the case ends. ``click_id`` makes a repeat the same contact. Raises
-        :class:`Refused`; the attempt is on record.
+        Possible until the case ends; the first answer stops the first-response clock.
+        ``click_id`` makes a repeat the same contact. Raises :class:`Refused`; the attempt is on
+        record.
         """
         click = click_id or uuid.uuid4().hex
         _, sealed = await self._sealed(DeskAction.CONTACT, by, click, "text", text)
-        content = {"channel": channel, "text": sealed}
+        content = {"channel": channel, "text": sealed, "direction": direction}
         return await self._tell(DeskAction.CONTACT, Contact, by, click, content)
 
     async def transfer(
@@ -270,7 +278,7 @@ class CaseHandle:
         click: str,
         content: Mapping[str, Any],
     ) -> Answer:
-        signed = self._sign(action, by, sha256_of(content), click)
+        signed = self._sign(action, by, sha256_of(message.content_of(content)), click)
         return await self._send(action, by, click, message(signed=signed, **content))
 
     async def _send(

@@ -26,7 +26,7 @@ from domain.actors import Actor
 from domain.approvals import RefusalCode
 from domain.archives import ArchiveSummary
 from domain.canonical import sha256_of
-from domain.cases import CaseEvent, CaseKind, Desk, case_id_for
+from domain.cases import CaseEvent, CaseKind, Channel, Desk, case_id_for
 from domain.errors import InvalidRequest, Refused, Unreachable
 from domain.refunds import RefundCaseInput, RefundRequest
 from ledger.books import Books
@@ -187,10 +187,13 @@ class Client:
 
     async def _register(self, case_id: str, request: RefundRequest) -> bool:
         """Whether the request is new. Raises :class:`Refused` when its id stands for another."""
-        # The text goes into the hash by a keyed digest, so that the row tells nothing of it.
-        body = request.model_copy(
-            update={"text": self.keyring.lookup_hash(request.text) if request.text else ""}
-        )
+        # The text goes into the hash by a keyed digest, so that the row tells nothing of it; the
+        # channel does not, since a request is the same whichever way it comes by.
+        body = {
+            **dict(request),
+            "text": self.keyring.lookup_hash(request.text) if request.text else "",
+        }
+        del body["channel"]
         body_hash = sha256_of(body)
         async with self.books.transaction() as tx:
             registered = await tx.register_request(
@@ -250,6 +253,7 @@ def _request_of(opened: CaseEvent) -> RefundRequest:
     return RefundRequest.model_validate(
         {
             **{name: body[name] for name in same},
+            "channel": body.get("channel") or Channel.WEB,
             "amount_minor": None if amount is None else amount["amount_minor"],
             "policy": opened.policy,
         },

@@ -58,6 +58,9 @@ class EventKind(StrEnum):
     ESCALATED = "escalated"
     DELEGATED = "delegated"
     CONTACTED = "contacted"
+    """The customer got in touch."""
+    ANSWERED = "answered"
+    """Staff told the customer something."""
     TRANSFERRED = "transferred"
     ACCEPTED = "accepted"
     """The provider took the order to move the money."""
@@ -97,6 +100,13 @@ class Channel(StrEnum):
     SOCIAL = "social"
     WEB = "web"
     LETTER = "letter"
+
+
+class Direction(StrEnum):
+    """Who turns to whom: the customer to us, or we to the customer."""
+
+    INCOMING = "incoming"
+    OUTGOING = "outgoing"
 
 
 class Language(StrEnum):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from domain.actors import Actor, SignedActor
 from domain.approvals import Action, ApprovalSlot
-from domain.cases import Language, Outcome
+from domain.cases import Channel, Language, Outcome
 from domain.decisions import RefundMethod, RefundVerdict
 from domain.money import LARGEST_MINOR, Money
 
@@ -61,7 +61,8 @@ class RefundRequest(BaseModel):
     """What is asked, as the workflow carries it: references and sealed text, no personal data.
 
     ``amount_minor`` None asks for all that remains. ``customer`` and ``charge`` are the
-    provider's ids. ``text`` is the customer's own words, sealed under the customer's key.
+    provider's ids. ``channel`` is how the customer asked, ``text`` is in their own words, sealed
+    under the customer's key.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,6 +75,7 @@ class RefundRequest(BaseModel):
     reason: RefundReason
     requested_by: Actor
     language: Language = Language.EN
+    channel: Channel = Channel.WEB
     jurisdiction: str = Field(default="US", pattern=r"^[A-Z]{2}(-[A-Z]{2})?$")
     consents_to_credit: bool = False
     text: str = Field(default="", max_length=LONGEST_SEALED)

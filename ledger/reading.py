@@ -170,7 +170,10 @@ class Reading:
         after: str | None = None,
         limit: int = 100,
     ) -> list[CaseRow]:
-        """Cases that fit every filter, by case id; ``after`` is the last id of the page before."""
+        """Cases that fit every filter, by case id; ``after`` is the last id of the page before.
+
+        ``due_before`` fits what a case waits for, and a first answer that nobody gave.
+        """
         c = t.cases.c
         filters: list[ColumnElement[bool]] = _cases_where(kind, due_before, customer, charge)
         if status is not None:
@@ -530,7 +533,13 @@ def _cases_where(
     if kind is not None:
         filters.append(c.kind == kind.value)
     if due_before is not None:
-        filters.append(c.due_at < instant(due_before))
+        at = instant(due_before)
+        unanswered = (
+            (c.status != Status.CLOSED.value)
+            & c.first_responded_at.is_(None)
+            & (c.first_response_due < at)
+        )
+        filters.append((c.due_at < at) | unanswered)
     if customer is not None:
         filters.append(c.customer == customer)
     if charge is not None:

@@ -268,7 +268,7 @@ class CaseDesk:
 
     @workflow.update
     async def contact(self, given: Contact) -> Answer:
-        """The customer got in touch; possible until the case ends."""
+        """The customer got in touch, or staff answered; possible until the case ends."""
         return await steps.record_contact(self.case, given)
 
     @workflow.update

@@ -88,7 +88,7 @@ async def record_contact(case: RefundCaseInput, given: Contact) -> Answer:
         _recorded(case, given),
         start_to_close_timeout=_attempt(case),
         retry_policy=PATIENT,
-        summary=f"contact by {given.channel}",
+        summary=f"{given.direction} contact by {given.channel}",
     )
 
 
