@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,16 +21,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from decisions.pack import Pack
 from domain.canonical import plain
 from domain.cases import EventKind, Language, Status
-from domain.decisions import Decision
 from domain.money import Money
 from domain.texts import instant_in_words
-from ledger.in_words import status_in_words
-from ledger.projection import CaseRow
-from ledger.reading import Reading
-from ledger.records import RefusedAttempt, StoredEvent
+
+if TYPE_CHECKING:
+    from domain.decisions import Decision
+    from ledger.projection import CaseRow
+    from ledger.reading import Reading
+    from ledger.records import RefusedAttempt, StoredEvent
 
 PIPE_WIDTH = 180
 """Columns where no terminal says how wide it is: a file or a pipe should get whole lines."""
@@ -113,6 +113,9 @@ async def words(
     reading: Reading, case: CaseRow, language: Language | None = None, zone: str = "UTC"
 ) -> str:
     """The customer's sentence, in the case's language unless another is asked for."""
+    from decisions.pack import Pack
+    from ledger.in_words import status_in_words
+
     accepted = await reading.event(case.case_id, "accept")
     content = await reading.policy_content(case.policy_hash) if case.reason_key else None
     pack = Pack.from_content(content) if content else None
@@ -125,6 +128,7 @@ async def words(
         language,
         zone=zone,
         accepted_at=accepted.occurred_at if accepted else None,
+        closing=await reading.event(case.case_id, "close"),
         reason=reason,
     )
 

@@ -32,12 +32,14 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.archives import Archives
 from activities.decisions import Decisions
+from activities.linked import Linked
 from activities.messages import Messages
 from activities.notices import FileDelivery, NoticeSender
 from activities.outside import OutsideNews
 from activities.payments import Payments
 from activities.provider import Provider
 from activities.records import Records
+from client.starting import start_case
 from decisions.library import Library
 from domain.errors import RedressError, Unreachable
 from ledger.books import Books
@@ -80,6 +82,7 @@ def build_worker(
     payments = Payments(books, provider)
     records = Records(books)
     messages = Messages(books, settings.verify_key())
+    linked = Linked(books, partial(start_case, client, task_queue=task_queue))
     return Worker(
         client,
         task_queue=task_queue,
@@ -96,6 +99,7 @@ def build_worker(
             messages.record_contact,
             messages.record_transfer,
             messages.record_delegation,
+            linked.open_linked_case,
         ],
         workflow_runner=workflow_runner(sandboxed=settings.workflow_sandbox),
         workflow_failure_exception_types=[ApplicationError],

@@ -2,8 +2,8 @@
 
 A history is written as Temporal has it: its payloads stay sealed under the customer's key, so
 that a destroyed key makes the file unreadable too. The row that names a file and its SHA-256
-is in the chain; it is written after the file is on disk, so a file without a row is written
-anew and a row always has its file.
+is in the chain. A case's rows are written together, after its files are on disk: a file without
+a row is written anew, and a row always has its file.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import asyncio
 import gzip
 import hashlib
 import os
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import structlog
 from temporalio import activity
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
@@ -29,6 +31,26 @@ from ledger.projection import CaseRow
 from ledger.records import ArchiveRow
 
 log = structlog.get_logger()
+
+LAST_EVENTS = frozenset(
+    {
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of a case's runs: newly archived, gone from Temporal, not at their end yet."""
+
+    archived: int
+    lost: int
+    running: int
 
 
 class Archives(ArchiveActivities):
@@ -47,12 +69,12 @@ class Archives(ArchiveActivities):
         archived, late, lost = 0, [], []
         for case in cases:
             kept = await self._archive(case, page)
-            archived += kept
-            if not kept:
+            archived += kept.archived
+            if kept.lost:
                 lost.append(case.case_id)
             if case.closed_at is not None and page.now - case.closed_at > half:
                 late.append(case.case_id)
-                await self._alarm(case, page, kept=bool(kept))
+                await self._alarm(case, page, is_kept=not (kept.lost or kept.running))
         return ArchivePage(
             archived=archived,
             late=tuple(late),
@@ -65,24 +87,31 @@ class Archives(ArchiveActivities):
         found = await self._temporal.workflow_service.describe_namespace(asked)
         return found.config.workflow_execution_retention_ttl.ToTimedelta()
 
-    async def _archive(self, case: CaseRow, page: ArchiveInput) -> int:
-        """How many runs of the case are in the archive now."""
+    async def _archive(self, case: CaseRow, page: ArchiveInput) -> Kept:
         async with self._books.reading() as reading:
             runs = await reading.runs_of_case(case.case_id)
-        kept = 0
+            archived = {row.run_id for row in await reading.archives(case.case_id)}
+        rows, lost, running = [], 0, 0
         for run_id in runs:
+            if run_id in archived:
+                continue
             handle = self._temporal.get_workflow_handle(case.case_id, run_id=run_id)
             try:
                 history = await handle.fetch_history()
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
+                lost += 1
                 continue
-            row = await asyncio.to_thread(self._write, case, run_id, history.to_json(), page)
-            async with self._books.transaction() as tx:
+            # the books close a case a moment before its workflow ends: the next sweep takes it
+            if history.events[-1].event_type not in LAST_EVENTS:
+                running += 1
+                continue
+            rows.append(await asyncio.to_thread(self._write, case, run_id, history.to_json(), page))
+        async with self._books.transaction() as tx:
+            for row in rows:
                 await tx.record_archive(row)
-            kept += 1
-        return kept
+        return Kept(archived=len(rows), lost=lost, running=running)
 
     def _write(self, case: CaseRow, run_id: str, text: str, page: ArchiveInput) -> ArchiveRow:
         assert case.closed_at is not None
@@ -107,9 +136,9 @@ class Archives(ArchiveActivities):
             at=page.now,
         )
 
-    async def _alarm(self, case: CaseRow, page: ArchiveInput, *, kept: bool) -> None:
+    async def _alarm(self, case: CaseRow, page: ArchiveInput, *, is_kept: bool) -> None:
         """Half of the retention is over: finance hears of it, once a case."""
-        log.error("archive_late", case_id=case.case_id, kept=kept)
-        body = {"closed_at": case.closed_at, "archived": kept}
+        log.error("archive_late", case_id=case.case_id, kept=is_kept)
+        body = {"closed_at": case.closed_at, "archived": is_kept}
         async with self._books.transaction() as tx:
             await notify(tx, case, "case.archive_late", page.now, body, to=FINANCE_NOTICE)

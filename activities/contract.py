@@ -16,6 +16,7 @@ from domain.messages import Contact, Delegation, RecordMessageInput, RemindInput
 from domain.refunds import (
     DecideInput,
     ExpireInput,
+    LinkInput,
     LookInput,
     LookResult,
     RecordVerdictInput,
@@ -35,6 +36,7 @@ REMIND_APPROVERS = "remind_approvers"
 RECORD_CONTACT = "record_contact"
 RECORD_TRANSFER = "record_transfer"
 RECORD_DELEGATION = "record_delegation"
+OPEN_LINKED_CASE = "open_linked_case"
 
 INVALID_REQUEST = "InvalidRequest"
 """Error type of input that can never succeed; details: field, message, allowed."""
@@ -72,6 +74,15 @@ class PaymentActivities(ABC):
     @activity.defn(name=LOOK_AT_REFUND)
     async def look_at_refund(self, look: LookInput) -> LookResult:
         """Ask the provider where the money is; record it; end the case when it is known."""
+
+
+class LinkedActivities(ABC):
+    """Cases by which an ended case goes on."""
+
+    @abstractmethod
+    @activity.defn(name=OPEN_LINKED_CASE)
+    async def open_linked_case(self, link: LinkInput) -> str:
+        """Open the case that pays another way what came back; its id, however often asked."""
 
 
 class RecordActivities(ABC):

@@ -7,7 +7,7 @@ and reserves what it grants.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, NoReturn
 
@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.authority import check_authority
 from activities.contract import DECIDE_REFUND, INVALID_REQUEST, RECORD_VERDICT, DecisionActivities
 from activities.facts import TWINS, asked_amount, facts_of, remainder_of, tax_share_of
+from activities.linked import ending, judges_before, link_first
 from activities.provider import NoSuchObject, Provider
 from activities.records import (
     DESK_NOTICE,
@@ -62,6 +63,10 @@ from ledger.projection import CaseRow, slots_of
 from ledger.reading import Counted, Reading
 from ledger.records import ApprovalRow, RefusedAttempt, ReservationScope
 from ledger.writing import BookTransaction
+
+ALTERNATIVE = "alternative"
+NO_ALTERNATIVE = "none"
+"""The output by which a refusal offers another way, and its word for none."""
 
 
 class Decisions(DecisionActivities):
@@ -114,10 +119,11 @@ class Decisions(DecisionActivities):
             remainder = await remainder_of(tx.reading, charge)
             amount = asked_amount(request, charge, remainder)
             await check_authority(tx.reading, request, amount)
+            judges = await judges_before(tx.reading, request, asked.now)
             facts = await facts_of(tx.reading, asked, charge, twins, amount, remainder)
             counted = await counter_facts(tx.reading, pack, request, asked.now)
             decision = _decision(pack, {**facts, **counted, **attributes}, asked.now)
-            made = _refund_decision(asked, pack, decision)
+            made = _refund_decision(asked, pack, decision, judges)
             tax = await tax_share_of(tx.reading, request, charge, remainder, made.amount)
             made = made.model_copy(update={"tax": tax})
             await self._write(tx, asked, pack, decision, made, is_concession=is_concession)
@@ -157,6 +163,7 @@ class Decisions(DecisionActivities):
         opened = _opened_event(asked, pack, str(decision.outputs.get("priority", "normal")))
         if not await tx.append_event(opened):
             return
+        await link_first(tx, request, asked.case_id, asked.now)
         await tx.keep_policy(pack.name, pack.version, pack.hash, pack.content)
         settlement = pack.settlement()
         await tx.record_decision(
@@ -174,7 +181,7 @@ class Decisions(DecisionActivities):
         await tx.append_event(case_event(case, "decide", EventKind.DECIDED, asked.now, body))
         case = await existing_case(tx, asked.case_id)
         if made.verdict is RefundVerdict.REFUSE:
-            await close(tx, case, Outcome.REFUSED, asked.now)
+            await close(tx, case, Outcome.REFUSED, asked.now, ending=_ending(asked, pack, decision))
             return
         await tx.post(postings.hold(asked.case_id, HOLD, made.amount, asked.now))
         scopes = [(ReservationScope.CHARGE, request.charge)]
@@ -261,8 +268,9 @@ class Decisions(DecisionActivities):
                 await self._record_slot(tx, case, given, given.slot, step)
             if given.action is Action.DECLINE:
                 await void_and_close(
-                    tx, case, Outcome.DECLINED, given.now, actor=person, reason_key="declined"
-                )
+                    tx, case, Outcome.DECLINED, given.now, actor=person, reason_key="declined",
+                    ending=await self._appealable(tx.reading, case, given.now),
+                )  # fmt: skip
             elif given.action is Action.WITHDRAW:
                 await void_and_close(
                     tx, case, Outcome.WITHDRAWN, given.now, actor=person, reason_key="withdrawn"
@@ -350,6 +358,16 @@ class Decisions(DecisionActivities):
         reason = pack.why_may_not(person.role, CaseKind.REFUND.value, amount, spent)
         return None if reason is None else (RefusalCode.OVER_LIMIT, reason)
 
+    async def _appealable(
+        self, reading: Reading, case: CaseRow, now: datetime
+    ) -> Mapping[str, Any]:
+        """A person's no may be appealed, once."""
+        opened = await reading.event(case.case_id, "open")
+        if opened is not None and opened.body.get("appeal_of"):
+            return {}
+        pack = await self._pinned(reading, case.policy_hash)
+        return ending(appeal_until=pack.appeal_until(now))
+
     async def _pinned(self, reading: Reading, policy_hash: str) -> Pack:
         """The pack a case began with; from the books when the file is no longer shipped."""
         try:
@@ -430,7 +448,19 @@ async def counter_facts(
     return found
 
 
-def _refund_decision(asked: DecideInput, pack: Pack, decision: Decision) -> RefundDecision:
+def _ending(asked: DecideInput, pack: Pack, decision: Decision) -> Mapping[str, Any]:
+    """How the customer may come back to a refusal: by an appeal, once, or another way."""
+    alternative = decision.outputs.get(ALTERNATIVE) or NO_ALTERNATIVE
+    return ending(
+        appeal_until=None if asked.request.appeal_of else pack.appeal_until(asked.now),
+        alternatives=() if alternative == NO_ALTERNATIVE else (str(alternative),),
+        alternative_until=pack.alternative_until(asked.now),
+    )
+
+
+def _refund_decision(
+    asked: DecideInput, pack: Pack, decision: Decision, judges: Collection[str]
+) -> RefundDecision:
     request = asked.request
     outputs = decision.outputs
     verdict = RefundVerdict(outputs["verdict"])
@@ -448,7 +478,7 @@ def _refund_decision(asked: DecideInput, pack: Pack, decision: Decision) -> Refu
             destination=destination,
             policy_hash=pack.hash,
         )
-        slots = _slots(asked, pack, str(outputs["route"]), digest)
+        slots = _slots(asked, pack, str(outputs["route"]), digest, judges)
     return RefundDecision(
         verdict=verdict,
         rule=decision.rule,
@@ -464,13 +494,15 @@ def _refund_decision(asked: DecideInput, pack: Pack, decision: Decision) -> Refu
     )
 
 
-def _slots(asked: DecideInput, pack: Pack, route: str, digest: str) -> tuple[ApprovalSlot, ...]:
+def _slots(
+    asked: DecideInput, pack: Pack, route: str, digest: str, judges: Collection[str]
+) -> tuple[ApprovalSlot, ...]:
     calendar = pack.calendar()
     return tuple(
         ApprovalSlot(
             id=rule.id,
             roles=rule.roles,
-            excluded=(asked.request.requested_by.id,),
+            excluded=tuple(sorted({asked.request.requested_by.id, *judges})),
             digest=digest,
             expires_at=calendar.instant_after(asked.now, rule.expires_business_days),
             remind_at=tuple(
@@ -512,6 +544,10 @@ def _opened_event(asked: DecideInput, pack: Pack, priority: str) -> CaseEvent:
                 "text": request.text,
                 "requested_by": request.requested_by,
                 "authorised_by": request.authorised_by,
+                "consents_to_credit": request.consents_to_credit,
+                "appeal_of": request.appeal_of,
+                "alternative_to": request.alternative_to,
+                "alternative": request.alternative,
                 "desk": Desk.BILLING,
                 "priority": priority,
                 "business_key": None,
@@ -546,6 +582,9 @@ async def _progress(reading: Reading, decided: CaseEvent) -> RefundProgress:
         for row in await reading.approvals(case.case_id)
         if row.verdict is Verdict.APPROVE
     }
+    closing = await reading.event(case.case_id, "close")
+    goes_on = closing is not None and bool(closing.body.get("goes_on"))
     return RefundProgress.model_validate(
-        {**made, "slots": slots, "filled": filled, "outcome": case.outcome}, strict=False
+        {**made, "slots": slots, "filled": filled, "outcome": case.outcome, "goes_on": goes_on},
+        strict=False,
     )

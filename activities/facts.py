@@ -94,6 +94,8 @@ async def facts_of(
         "requester_role": request.requested_by.role.value,
         "linked": request.authorised_by is not None,
         "consents_to_credit": request.consents_to_credit,
+        "appeal": request.appeal_of is not None,
+        "alternative": request.alternative.value if request.alternative else "none",
     }
 
 

@@ -11,11 +11,16 @@ What may go wrong between two lines, and what holds then:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.contract import LOOK_AT_REFUND, SEND_REFUND, PaymentActivities
 from activities.facts import remainder_of
+from activities.linked import ending
 from activities.provider import Provider, ProviderMisconfigured, ProviderRefusal
 from activities.records import (
     FINANCE_NOTICE,
@@ -243,7 +248,7 @@ class Payments(PaymentActivities):
         async with self._books.reading() as reading:
             case = await existing_case(reading, look.case_id)
             if case.outcome is not None:
-                return LookResult(outcome=case.outcome)
+                return await _as_ended(reading, case)
             accepted = await reading.event(case.case_id, "accept")
         if accepted is None:
             raise LookupError(f"{case.case_id} was never accepted by the provider")
@@ -262,11 +267,10 @@ class Payments(PaymentActivities):
                 "next_look_at": later[0] if later else None,
             }
             looked = case_event(case, step, EventKind.LOOKED, look.now, body)
-            if case.outcome is not None or not await tx.append_event(looked):
-                return LookResult(outcome=case.outcome)
-            case = await existing_case(tx, look.case_id)
-            ended_as = await self._conclude(tx, case, look, accepted, refund, later)
-            return LookResult(outcome=ended_as)
+            if case.outcome is None and await tx.append_event(looked):
+                case = await existing_case(tx, look.case_id)
+                await self._conclude(tx, case, look, accepted, refund, later)
+            return await _as_ended(tx.reading, await existing_case(tx, look.case_id))
 
     async def _conclude(
         self,
@@ -276,10 +280,11 @@ class Payments(PaymentActivities):
         accepted: CaseEvent,
         refund: ProviderRefund,
         later: list[str],
-    ) -> Outcome | None:
+    ) -> None:
         """What the provider's word means on this day; ends the case when it is known."""
         if refund.status in DEAD_REFUNDS:
-            return await self._failed(tx, case, look, refund)
+            await self._failed(tx, case, look, refund)
+            return
         silent = look.at_maximum and refund.status is RefundStatus.SUCCEEDED
         if refund.reference or silent:
             body = {
@@ -289,11 +294,9 @@ class Payments(PaymentActivities):
             event = case_event(case, "confirm", EventKind.CONFIRMED, look.now, body)
             await tx.append_event(event)
             await close(tx, case, Outcome.REFUNDED, look.now)
-            return Outcome.REFUNDED
-        if look.last:
+        elif look.last:
             await close(tx, case, Outcome.UNCONFIRMED, look.now, reason_key="unconfirmed")
-            return Outcome.UNCONFIRMED
-        if look.at_maximum:
+        elif look.at_maximum:
             body = {"next_look_at": later[0], "reference": refund.id}
             event = case_event(case, "trace", EventKind.TRACE_OPENED, look.now, body)
             await tx.append_event(event)
@@ -305,11 +308,10 @@ class Payments(PaymentActivities):
             }
             await notify(tx, case, "case.trace_opened", look.now, told)
             await notify(tx, case, "case.trace_opened", look.now, told, to=FINANCE_NOTICE)
-        return None
 
     async def _failed(
         self, tx: BookTransaction, case: CaseRow, look: LookInput, refund: ProviderRefund
-    ) -> Outcome:
+    ) -> None:
         body = {"provider_status": refund.status, "failure_reason": refund.failure_reason}
         await tx.append_event(case_event(case, "fail", EventKind.FAILED, look.now, body))
         await tx.post(
@@ -324,9 +326,34 @@ class Payments(PaymentActivities):
             )
         )
         await tx.release_reservations(case.case_id, HOLD)
-        await close(tx, case, Outcome.FAILED_AT_BANK, look.now, reason_key="failed_at_bank")
+        goes_on = await self._fallback(tx.reading, case, look.now)
+        await close(
+            tx, case, Outcome.FAILED_AT_BANK, look.now, reason_key="failed_at_bank", ending=goes_on
+        )
         await notify(tx, case, "case.failed_at_bank", look.now, body, to=FINANCE_NOTICE)
-        return Outcome.FAILED_AT_BANK
+
+    async def _fallback(self, reading: Reading, case: CaseRow, now: datetime) -> Mapping[str, Any]:
+        """The next way in the policy's order, and whether it needs the customer's word first."""
+        stored = await reading.decision(case.case_id)
+        opened = await reading.event(case.case_id, "open")
+        if stored is None or opened is None:
+            raise LookupError(f"{case.case_id} was never decided")
+        settlement = Settlement.model_validate(stored.outcome["settlement"], strict=False)
+        tried = opened.body.get("alternative")
+        way = settlement.fallback_after(RefundMethod(tried) if tried else None)
+        if way is None:
+            return {}
+        until = settlement.calendar.instant_after(now, settlement.alternative_days)
+        agreed = way is RefundMethod.ORIGINAL or bool(opened.body.get("consents_to_credit"))
+        offered = ending(alternatives=(way.value,), alternative_until=until)
+        return {**offered, "goes_on": agreed}
+
+
+async def _as_ended(reading: Reading, case: CaseRow) -> LookResult:
+    """What a look came to, from the books: a repeated one must say the same."""
+    closing = await reading.event(case.case_id, "close") if case.outcome else None
+    goes_on = closing is not None and bool(closing.body.get("goes_on"))
+    return LookResult(outcome=case.outcome, goes_on=goes_on)
 
 
 _REASON_KEYS = {

@@ -88,13 +88,18 @@ async def close(
     *,
     actor: Actor = ENGINE,
     reason_key: str = "",
+    ending: Mapping[str, Any] | None = None,
 ) -> None:
-    """End a case: the closing event and the customer's notice of it."""
+    """End a case: the closing event and the customer's notice of it.
+
+    ``ending`` says how the customer may come back to it.
+    """
     body = {
         "outcome": outcome,
         "reason_key": reason_key or case.reason_key,
         "rule": case.rule,
         "amount": None if case.amount_minor is None else amount_of(case),
+        **(ending or {}),
     }
     await tx.append_event(case_event(case, "close", EventKind.CLOSED, now, body, actor))
     await notify(tx, case, f"case.closed.{outcome.value}", now, body)
@@ -108,12 +113,13 @@ async def void_and_close(
     *,
     actor: Actor = ENGINE,
     reason_key: str = "",
+    ending: Mapping[str, Any] | None = None,
 ) -> None:
     """End a case whose money never moved: undo the hold and give back what it reserved."""
     amount = amount_of(case)
     await tx.post(postings.void(case.case_id, VOID, amount, now))
     await tx.release_reservations(case.case_id, HOLD)
-    await close(tx, case, outcome, now, actor=actor, reason_key=reason_key)
+    await close(tx, case, outcome, now, actor=actor, reason_key=reason_key, ending=ending)
 
 
 async def record_refusal(tx: BookTransaction, attempt: RefusedAttempt) -> None:

@@ -15,15 +15,23 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from client.checking import TEXT_ALLOWED, why_not_text
 from domain.actors import Actor, Role, SignedActor, sign
-from domain.approvals import Action, Answer, DeskAction, Judgement, RefusalCode
-from domain.canonical import sha256_of
+from domain.approvals import Action, Answer, DeskAction, Judgement, RefusalCode, why_may_not_speak
+from domain.canonical import parse_instant, sha256_of
 from domain.cards import has_card_number
 from domain.cases import CaseEvent, Channel, Desk, Direction, EventKind, Outcome, Status
+from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest, Refused, Unreachable
+from domain.linked import (
+    ALTERNATIVE_STEP,
+    APPEAL_STEP,
+    alternative_request,
+    appeal_request,
+    case_id_of,
+)
 from domain.messages import Contact, Delegation, DeskMessage, Transfer
 from domain.refunds import RefundResult
 from ledger.projection import CaseRow
-from ledger.records import RefusedAttempt
+from ledger.records import RefusedAttempt, StoredDecision
 from workflows.refund import RefundCase
 
 if TYPE_CHECKING:
@@ -250,6 +258,92 @@ class CaseHandle:
             await self._refused(action, by, click, RefusalCode.ALREADY_DECIDED, message)
         return Answer(recorded=True)
 
+    async def appeal(self, by: Actor, text: str, *, click_id: str = "") -> CaseHandle:
+        """Ask somebody else to judge a refusal or a decline again; the case that does.
+
+        Possible once, within the policy's time, with something new in ``text``. Whoever said no
+        is kept from deciding again. Raises :class:`Refused` with who said no, until when it could
+        be appealed, or by which case it was; the attempt is on record.
+        """
+        click = click_id or uuid.uuid4().hex
+        action = DeskAction.APPEAL
+        await self._checked_text(action, by, click, "text", text)
+        opened, closing, stored = await self._to_go_on(action, by, click)
+        if not text.strip():
+            message = "text: is empty; allowed: what is new since the no"
+            await self._refused(action, by, click, RefusalCode.INVALID, message)
+        said = await self.client.keyring.unseal(opened.body["text"]) if opened.body["text"] else ""
+        if text.strip() == said.strip():
+            message = "text: is what was said before; allowed: what is new since the no"
+            await self._refused(action, by, click, RefusalCode.INVALID, message)
+        request = appeal_request(opened, stored.decision.facts, by, text)
+        await self._in_time(action, by, click, closing, "appeal_until", case_id_of(request))
+        return await self.client.open_request(request)
+
+    async def accept(self, by: Actor, way: RefundMethod, *, click_id: str = "") -> CaseHandle:
+        """Take, for the customer, what a case offered at its end; the case that pays it.
+
+        Possible once, while the offer stands. What was approved and came back from the bank is
+        paid without asking again; after a refusal the policy decides anew. Raises
+        :class:`Refused`; the attempt is on record.
+        """
+        click = click_id or uuid.uuid4().hex
+        action = DeskAction.ACCEPT
+        row = await self._checked_text(action, by, click)
+        opened, closing, stored = await self._to_go_on(action, by, click)
+        offered = closing.body.get("alternatives") or []
+        if way not in offered:
+            message = f"alternative: {way} was not offered; allowed: {', '.join(offered) or 'none'}"
+            await self._refused(action, by, click, RefusalCode.INVALID, message)
+        came_back = row.outcome is Outcome.FAILED_AT_BANK
+        request = alternative_request(
+            opened,
+            stored.decision.facts,
+            by,
+            way,
+            stored.authority(row.charge) if came_back else None,
+        )
+        await self._in_time(action, by, click, closing, "alternative_until", case_id_of(request))
+        return await self.client.open_request(request)
+
+    async def _to_go_on(
+        self, action: DeskAction, by: Actor, click: str
+    ) -> tuple[CaseEvent, CaseEvent, StoredDecision]:
+        """The opening and closing events of a case that has ended, and what was decided."""
+        if why := why_may_not_speak(by):
+            await self._refused(action, by, click, RefusalCode.NOT_AUTHORISED, why)
+        async with self.client.books.reading() as reading:
+            opened = await reading.event(self.case_id, "open")
+            closing = await reading.event(self.case_id, "close")
+            stored = await reading.decision(self.case_id)
+        if opened is None or closing is None or stored is None:
+            message = "the case has not ended"
+            await self._refused(action, by, click, RefusalCode.TOO_EARLY, message)
+        return opened, closing, stored
+
+    async def _in_time(
+        self,
+        action: DeskAction,
+        by: Actor,
+        click: str,
+        closing: CaseEvent,
+        until: str,
+        next_id: str,
+    ) -> None:
+        last = closing.body.get(until)
+        if last is None:
+            message = "this end is final"
+            await self._refused(action, by, click, RefusalCode.CLOSED, message)
+        step = APPEAL_STEP if action is DeskAction.APPEAL else ALTERNATIVE_STEP
+        async with self.client.books.reading() as reading:
+            linked = await reading.event(self.case_id, step)
+        if linked is not None:
+            message = f"it goes on as {next_id} since {linked.occurred_at:%Y-%m-%d %H:%M} UTC"
+            await self._refused(action, by, click, RefusalCode.ALREADY_DECIDED, message)
+        if _now() > parse_instant(last):
+            message = f"the time for it ended at {parse_instant(last):%Y-%m-%d %H:%M} UTC"
+            await self._refused(action, by, click, RefusalCode.TOO_LATE, message)
+
     async def _sealed(
         self,
         action: Action | DeskAction,
@@ -259,6 +353,18 @@ class CaseHandle:
         text: str = "",
     ) -> tuple[CaseRow, str]:
         """The case's row, and the text that was given in ``field``, sealed; empty stays empty."""
+        row = await self._checked_text(action, by, click, field, text)
+        return row, await self.client.keyring.seal(row.customer, text) if text else ""
+
+    async def _checked_text(
+        self,
+        action: Action | DeskAction,
+        by: Actor,
+        click: str,
+        field: str = "",
+        text: str = "",
+    ) -> CaseRow:
+        """The case's row, once the text that was given in ``field`` is fit to be kept."""
         row = await self.row()
         if row is None:
             await self._refused(action, by, click, RefusalCode.UNKNOWN_CASE, "no such case")
@@ -268,7 +374,7 @@ class CaseHandle:
         if has_card_number(text):
             message = f"{field}: holds a card number"
             await self._refused(action, by, click, RefusalCode.INVALID, message)
-        return row, await self.client.keyring.seal(row.customer, text) if text else ""
+        return row
 
     async def _tell(
         self,

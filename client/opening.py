@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,30 +12,26 @@ from pydantic import ValidationError
 from temporalio.client import Client as TemporalClient
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
     WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
 )
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from client.case import CaseHandle
 from client.checking import checked_request
+from client.starting import start_case
 from domain.actors import Actor
 from domain.approvals import RefusalCode
 from domain.archives import ArchiveSummary
-from domain.canonical import sha256_of
-from domain.cases import CaseEvent, CaseKind, Channel, Desk, case_id_for
+from domain.cases import CaseKind, Desk
 from domain.errors import InvalidRequest, Refused, Unreachable
+from domain.linked import ALTERNATIVE_STEP, case_id_of, request_of
 from domain.refunds import RefundCaseInput, RefundRequest
 from ledger.books import Books
 from ledger.keys import Keyring
 from ledger.records import RefusedAttempt
 from settings import Settings, load
 from workflows.archive import SWEEP_ID, ArchiveSweep
-from workflows.connection import CASE_DESK, CASE_KIND, TASK_QUEUE, connect
-from workflows.refund import RefundCase
+from workflows.connection import TASK_QUEUE, connect
 
 
 def _now() -> datetime:
@@ -97,7 +93,13 @@ class Client:
         except InvalidRequest as invalid:
             await self._record_invalid(fields, invalid)
             raise
-        case_id = case_id_for(CaseKind.REFUND, request.request_id)
+        return await self.open_request(request, start_delay=start_delay)
+
+    async def open_request(
+        self, request: RefundRequest, *, start_delay: timedelta | None = None
+    ) -> CaseHandle:
+        """As :meth:`open_refund`, for a request that was checked; ``text`` in the clear."""
+        case_id = case_id_of(request)
         is_new = await self._register(case_id, request)
         handle = CaseHandle(self, case_id)
         row = None if is_new else await handle.row()
@@ -106,29 +108,27 @@ class Client:
         if request.text:
             sealed = await self.keyring.seal(request.customer, request.text)
             request = request.model_copy(update={"text": sealed})
-        with suppress(WorkflowAlreadyStartedError):  # it has ended; the books answer for it
-            await self._start(case_id, request, start_delay)
+        await self._start(request, start_delay)
         return handle
 
     async def reopen(self, case_id: str) -> bool:
-        """Start an open case again from the books, if Temporal has lost it.
+        """Start a case again from the books, if Temporal has lost it before it was done.
 
-        False when there is nothing to do: it runs, or it has ended. Whatever was decided,
-        approved, ordered or looked at stands; the case goes on from there. Raises
+        False when there is nothing to do: it runs, or it has ended and owes nothing. Whatever was
+        decided, approved, ordered or looked at stands; the case goes on from there. Raises
         :class:`InvalidRequest` for an unknown case, :class:`Unreachable`.
         """
         async with self.books.reading() as reading:
             row = await reading.case(case_id)
             opened = await reading.event(case_id, "open")
+            closing = await reading.event(case_id, "close")
+            linked = await reading.event(case_id, ALTERNATIVE_STEP)
         if row is None or opened is None:
             raise InvalidRequest("case", f"{case_id} is not in the books", "see `list`")
-        if row.outcome is not None or await self._runs(case_id):
+        is_done = closing is not None and (linked is not None or not closing.body.get("goes_on"))
+        if is_done or await self._runs(case_id):
             return False
-        try:
-            await self._start(case_id, _request_of(opened), None, desk=Desk(row.desk))
-        except WorkflowAlreadyStartedError:
-            return False  # somebody else was faster
-        return True
+        return await self._start(request_of(opened), desk=Desk(row.desk))
 
     async def archive(self) -> ArchiveSummary:
         """Keep the histories of ended cases now; joins a sweep that runs already.
@@ -156,45 +156,23 @@ class Client:
 
     async def _start(
         self,
-        case_id: str,
         request: RefundRequest,
-        start_delay: timedelta | None,
+        start_delay: timedelta | None = None,
         *,
         desk: Desk = Desk.BILLING,
-    ) -> None:
+    ) -> bool:
         case = RefundCaseInput(
-            case_id=case_id, request=request, attempt_seconds=self._attempt_seconds
+            case_id=case_id_of(request), request=request, attempt_seconds=self._attempt_seconds
         )
-        try:
-            await self.temporal.start_workflow(
-                RefundCase.run,
-                case,
-                id=case_id,
-                task_queue=self._task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                search_attributes=TypedSearchAttributes(
-                    [
-                        SearchAttributePair(CASE_KIND, CaseKind.REFUND.value),
-                        SearchAttributePair(CASE_DESK, desk.value),
-                    ]
-                ),
-                start_delay=start_delay,
-                static_summary=f"refund of {request.charge}: {request.reason.value}",
-            )
-        except RPCError as error:
-            raise Unreachable(f"Temporal does not answer: {error.message}") from error
+        return await start_case(
+            self.temporal, case, task_queue=self._task_queue, start_delay=start_delay, desk=desk
+        )
 
     async def _register(self, case_id: str, request: RefundRequest) -> bool:
         """Whether the request is new. Raises :class:`Refused` when its id stands for another."""
-        # The text goes into the hash by a keyed digest, so that the row tells nothing of it; the
-        # channel does not, since a request is the same whichever way it comes by.
-        body = {
-            **dict(request),
-            "text": self.keyring.lookup_hash(request.text) if request.text else "",
-        }
-        del body["channel"]
-        body_hash = sha256_of(body)
+        # The text goes into the hash by a keyed digest, so that the row tells nothing of it.
+        text = self.keyring.lookup_hash(request.text) if request.text else ""
+        body_hash = request.body_hash(text)
         async with self.books.transaction() as tx:
             registered = await tx.register_request(
                 request_id=request.request_id,
@@ -240,22 +218,3 @@ class Client:
                     at=_now(),
                 )
             )
-
-
-def _request_of(opened: CaseEvent) -> RefundRequest:
-    """The request of a case that was decided: what only the decision read is not in it."""
-    body = opened.body
-    amount = body["amount"]
-    same = (
-        "request_id", "customer", "charge", "currency", "reason", "language", "jurisdiction",
-        "text", "requested_by", "authorised_by",
-    )  # fmt: skip
-    return RefundRequest.model_validate(
-        {
-            **{name: body[name] for name in same},
-            "channel": body.get("channel") or Channel.WEB,
-            "amount_minor": None if amount is None else amount["amount_minor"],
-            "policy": opened.policy,
-        },
-        strict=False,
-    )

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from commands.running import DONE, REFUSED, AsJson, run
+from commands.options import AsJson
+from commands.running import DONE, REFUSED, opened_books, run
 from domain.errors import InvalidRequest
-from ledger.books import Books
-from ledger.chain import Head
 from rendering import bar, err, say, show_json, spinner
-from settings import load
+
+if TYPE_CHECKING:
+    from ledger.chain import Head
 
 app = typer.Typer(help="Proofs over the books.", no_args_is_help=True)
-
-
-@asynccontextmanager
-async def opened_books() -> AsyncIterator[Books]:
-    """The books that the settings name. Raises ``Unreachable`` when there are none."""
-    books = await Books.open(load().database_url)
-    try:
-        yield books
-    finally:
-        await books.close()
 
 
 @app.command()
@@ -38,9 +27,10 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Recompute the chain, the sums, the approvals and the projection of the whole books."""
-    from audit import verify as proof
 
     async def work() -> int:
+        from audit import verify as proof
+
         kept = _head(head)
         async with opened_books() as books:
             with spinner("verifying the books"):
@@ -64,6 +54,8 @@ def verify(
 
 
 def _head(text: str) -> Head | None:
+    from ledger.chain import Head
+
     if not text:
         return None
     seq, _, digest = text.partition(":")
@@ -78,9 +70,10 @@ def replay(as_json: AsJson = False) -> None:
 
     Exit code 1: a decision comes out otherwise than it is written down.
     """
-    from audit import replay as proof
 
     async def work() -> int:
+        from audit import replay as proof
+
         async with opened_books() as books:
             async with books.reading() as reading:
                 count = (await reading.counts())["decisions"]
@@ -108,9 +101,10 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the books as CSV files with a manifest of totals and hashes."""
-    from audit import export as files
 
     async def work() -> int:
+        from audit import export as files
+
         async with opened_books() as books:
             with spinner("exporting the books"):
                 manifest = await files.export(books, directory)

@@ -7,25 +7,22 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from commands.running import DONE, REFUSED, WRONG_USE, AsJson, run
-from decisions.difference import compare, difference_sheet
-from decisions.findings import PolicyErrors
-from decisions.library import Library
-from decisions.lock import read_lock, release
-from decisions.pack import Pack
-from decisions.sheets import Sheet, html, markdown
-from decisions.show import show as shown
+from commands.options import AsJson
+from commands.running import DONE, REFUSED, WRONG_USE, opened_books, run
 from domain.cases import Language
 from domain.errors import InvalidRequest
-from ledger.books import Books
 from rendering import bar, err, out, say, show_json
-from settings import load
+
+if TYPE_CHECKING:
+    from decisions.findings import PolicyErrors
+    from decisions.pack import Pack
+    from decisions.sheets import Sheet
 
 app = typer.Typer(
     help="Policy files: check, show, compare, try on past cases, release.", no_args_is_help=True
@@ -49,6 +46,8 @@ As = Annotated[Format, typer.Option("--format", help="How to show it.")]
 
 
 def _directory(policies: Path | None) -> Path:
+    from settings import load
+
     where = policies or load().policies
     if not where.is_dir():
         raise InvalidRequest("policies", f"there is no directory {where}", "a policies directory")
@@ -61,6 +60,8 @@ def _pack(reference: str, directory: Callable[[], Path], version: int | None = N
     Raises :class:`InvalidRequest` when there is none, and :class:`PolicyErrors` when it does
     not load.
     """
+    from decisions.pack import Pack
+
     if reference.endswith(".yaml"):
         path = Path(reference)
         if not path.is_file():
@@ -84,6 +85,8 @@ def _number(text: str) -> int:
 
 
 def _tell(sheet: Sheet, form: Format) -> None:
+    from decisions.sheets import html, markdown
+
     if form is Format.MARKDOWN:
         print(markdown(sheet), end="")
     elif form is Format.HTML:
@@ -120,6 +123,11 @@ def check(
     """
 
     async def work() -> int:
+        from decisions.findings import PolicyErrors
+        from decisions.library import Library
+        from decisions.pack import Pack
+        from settings import load
+
         where = path or load().policies
         try:
             if where.is_file():
@@ -175,6 +183,8 @@ def show(
     """A policy for people: each rule in a row and as a sentence, and what belongs to it."""
 
     async def work() -> int:
+        from decisions.show import show as shown
+
         pack = _pack(policy, lambda: _directory(policies), version)
         sheet = shown(pack, language)
         if as_json:
@@ -201,6 +211,8 @@ def diff(
     """
 
     async def work() -> int:
+        from decisions.difference import compare, difference_sheet
+
         one, other = (_pack(each, lambda: _directory(policies)) for each in (before, after))
         found = compare(one, other, language)
         if as_json:
@@ -235,14 +247,10 @@ def simulate(
         from decisions.transitions import transitions_json, transitions_sheet, transitions_svg
 
         one, other = (_pack(each, lambda: _directory(policies)) for each in (before, after))
-        books = await Books.open(load().database_url)
-        try:
-            async with books.reading() as reading:
-                count = await stored_decisions(reading, one.name)
-                with bar("deciding under both", count) as on_done:
-                    found = await backtest(reading, one, other, progress=on_done)
-        finally:
-            await books.close()
+        async with opened_books() as books, books.reading() as reading:
+            count = await stored_decisions(reading, one.name)
+            with bar("deciding under both", count) as on_done:
+                found = await backtest(reading, one, other, progress=on_done)
         if plot is not None and found.total.cases:
             plot.write_text(transitions_svg(found, language), encoding="utf-8")
         if as_json:
@@ -273,6 +281,10 @@ def release_version(
     """
 
     async def work() -> int:
+        from decisions.findings import PolicyErrors
+        from decisions.library import Library
+        from decisions.lock import read_lock, release
+
         name, _, number = policy.partition("@")
         directory = _directory(policies)
         try:

@@ -1,4 +1,4 @@
-"""How every command runs to its exit code, and how its errors are told."""
+"""How every command runs to its exit code, how its errors are told, and what it works on."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Coroutine
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.markup import escape
 
-from decisions.findings import PolicyErrors
 from domain.errors import InvalidRequest, RedressError, Refused, Unreachable
 from rendering import err
-from settings import DEV_FILE, VAR, settings_file
+
+if TYPE_CHECKING:
+    from client import Client
+    from ledger.books import Books
+    from ledger.reading import Reading
 
 DONE, REFUSED, WRONG_USE, NOT_REACHABLE = 0, 1, 2, 3
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def run(work: Coroutine[Any, Any, int]) -> None:
@@ -32,10 +33,13 @@ def run(work: Coroutine[Any, Any, int]) -> None:
         code = fail(REFUSED, "refused", error.message, why=error.code)
     except Unreachable as error:
         code = fail(NOT_REACHABLE, "not reachable", f"{error}{_hint()}")
-    except PolicyErrors as error:
-        code = fail(WRONG_USE, "policy", str(error))
     except RedressError as error:
-        code = fail(REFUSED, "error", str(error))
+        from decisions.findings import PolicyErrors
+
+        if isinstance(error, PolicyErrors):
+            code = fail(WRONG_USE, "policy", str(error))
+        else:
+            code = fail(REFUSED, "error", str(error))
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = 130
     # temporalio may abort at interpreter exit with calls pending, which spoils the code
@@ -46,6 +50,8 @@ def run(work: Coroutine[Any, Any, int]) -> None:
 
 def _hint() -> str:
     """Where no settings lead elsewhere, the remedy is a machine of one's own."""
+    from settings import DEV_FILE, VAR, settings_file
+
     elsewhere = [name for name in os.environ if name.startswith("REDRESS_") and name != VAR]
     if elsewhere or settings_file().name != DEV_FILE:
         return ""
@@ -58,3 +64,28 @@ def fail(code: int, kind: str, message: str, **details: str) -> int:
     else:
         err.print(f"[bold red]{kind}:[/] {escape(message)}", highlight=False, soft_wrap=True)
     return code
+
+
+@asynccontextmanager
+async def opened_books() -> AsyncIterator[Books]:
+    """The books that the settings name. Raises ``Unreachable`` when there are none."""
+    from ledger.books import Books
+    from settings import load
+
+    books = await Books.open(load().database_url)
+    try:
+        yield books
+    finally:
+        await books.close()
+
+
+async def with_books(work: Callable[[Reading], Awaitable[int]]) -> int:
+    async with opened_books() as books, books.reading() as reading:
+        return await work(reading)
+
+
+async def with_client(work: Callable[[Client], Awaitable[int]]) -> int:
+    from client import Client
+
+    async with Client.connect() as client:
+        return await work(client)

@@ -273,9 +273,11 @@ def _read_fallbacks(node: Node | None, into: Collector) -> tuple[RefundMethod, .
     if node is None or node.value is BAD:
         return ()
     known = tuple(method.value for method in RefundMethod)
+    if not isinstance(node.value, tuple):
+        into.add(node, "wrong-type", f"on_failure is a list, not {node.shape()}", allowed=known)
+        return ()
     found: list[RefundMethod] = []
-    items: list[Node] = node.value if isinstance(node.value, list) else []
-    for item in items:
+    for item in node.value:
         if item.value not in known:
             into.add(
                 item, "unknown-value", "is no way of paying", allowed=known, wrong=str(item.value)
@@ -284,8 +286,6 @@ def _read_fallbacks(node: Node | None, into: Collector) -> tuple[RefundMethod, .
             into.add(item, "duplicate-id", f"{item.value} is in the list already")
         else:
             found.append(RefundMethod(item.value))
-    if not isinstance(node.value, list):
-        into.add(node, "wrong-type", f"on_failure is a list, not {node.shape()}", allowed=known)
     return tuple(found)
 
 

@@ -32,7 +32,7 @@ class ApprovalSlot(BaseModel):
     """One yes that is needed.
 
     ``roles`` may fill it, from ``escalates_at`` on ``escalates_to`` too; ``excluded`` persons
-    (the requester, who filled an earlier slot) may not. ``delegate`` is whom it was handed to.
+    (the requester, whose no is appealed) may not. ``delegate`` is whom it was handed to.
     ``digest`` is what the approver must send back. Instants are UTC.
     """
 
@@ -64,7 +64,10 @@ class ApprovalSlot(BaseModel):
         same, since they are asked because the delegate stayed silent.
         """
         if person.id in self.excluded:
-            return RefusalCode.SELF_APPROVAL, f"{person.id} asked for it and may not decide"
+            return (
+                RefusalCode.SELF_APPROVAL,
+                f"{person.id} asked for it, or judged it before, and may not decide",
+            )
         if person.id in decided:
             return (
                 RefusalCode.SELF_APPROVAL,
@@ -108,6 +111,8 @@ class DeskAction(StrEnum):
     TRANSFER = "transfer"
     DELEGATE = "delegate"
     SURVEY = "survey"
+    APPEAL = "appeal"
+    ACCEPT = "accept"
 
 
 MAY_SPEAK = frozenset({Role.CUSTOMER, Role.SERVICE, Role.AGENT, Role.LEAD, Role.FINANCE})

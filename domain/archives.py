@@ -19,7 +19,8 @@ class ArchiveInput(BaseModel):
 
 class ArchivePage(BaseModel):
     """``late`` are cases that should have been archived before half of Temporal's retention was
-    over, ``lost`` those whose history Temporal has no more; ``next_after`` is None at the end."""
+    over, ``lost`` those of which Temporal has a run's history no more and nobody kept it;
+    ``next_after`` is None at the end."""
 
     model_config = ConfigDict(frozen=True)
 

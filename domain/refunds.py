@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from domain.actors import Actor, SignedActor
 from domain.approvals import Action, ApprovalSlot
+from domain.canonical import sha256_of
 from domain.cases import Channel, Language, Outcome
 from domain.decisions import RefundMethod, RefundVerdict
 from domain.money import LARGEST_MINOR, Money
@@ -53,6 +54,8 @@ LONGEST_SEALED = 6 * LONGEST_TEXT
 
 MOST_ATTRIBUTES = 64
 
+CASE_ID = r"^[a-z_]+-[a-z2-7]{26}$"
+
 AttributeText = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 Attribute = StrictBool | StrictInt | AttributeText | None
 
@@ -62,7 +65,9 @@ class RefundRequest(BaseModel):
 
     ``amount_minor`` None asks for all that remains. ``customer`` and ``charge`` are the
     provider's ids. ``channel`` is how the customer asked, ``text`` is in their own words, sealed
-    under the customer's key.
+    under the customer's key. ``appeal_of`` names the case whose no is appealed;
+    ``alternative_to`` the case that could not pay as it was asked to, and ``alternative`` the way
+    that is taken instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,7 +86,25 @@ class RefundRequest(BaseModel):
     text: str = Field(default="", max_length=LONGEST_SEALED)
     attributes: dict[str, Attribute] = Field(default_factory=dict, max_length=MOST_ATTRIBUTES)
     authorised_by: Authority | None = None
+    appeal_of: str | None = Field(default=None, pattern=CASE_ID)
+    alternative_to: str | None = Field(default=None, pattern=CASE_ID)
+    alternative: RefundMethod | None = None
     policy: str = Field(default="refund", pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+
+    def body_hash(self, text: str = "") -> str:
+        """What tells requests of one id apart; ``text`` stands for the customer's own words.
+
+        The channel has no part in it: a request is the same whichever way it comes by. Fields
+        that came later have none while they are empty, so that a request of before them is still
+        itself.
+        """
+        later = {"appeal_of", "alternative_to", "alternative"}
+        body = {
+            name: value
+            for name, value in {**dict(self), "text": text}.items()
+            if name != "channel" and not (name in later and value is None)
+        }
+        return sha256_of(body)
 
 
 class RefundCaseInput(BaseModel):
@@ -130,11 +153,13 @@ class RefundDecision(BaseModel):
 class RefundProgress(RefundDecision):
     """A decision with what the books hold since, for a workflow that starts in mid-case.
 
-    ``filled`` names who approved each slot; ``outcome`` is set when the case has ended.
+    ``filled`` names who approved each slot; ``outcome`` is set when the case has ended, and
+    ``goes_on`` as for :class:`LookResult`.
     """
 
     filled: dict[str, str] = Field(default_factory=dict)
     outcome: Outcome | None = None
+    goes_on: bool = False
 
 
 class RecordVerdictInput(BaseModel):
@@ -198,12 +223,23 @@ class LookInput(BaseModel):
 
 
 class LookResult(BaseModel):
-    """``outcome`` is set when this look closed the case in the books."""
+    """``outcome`` is set when this look closed the case in the books; ``goes_on`` when the money
+    is to be paid another way that needs nobody's word any more."""
 
     model_config = ConfigDict(frozen=True)
 
     outcome: Outcome | None = None
-    tracing: bool = False
+    goes_on: bool = False
+
+
+class LinkInput(BaseModel):
+    """Open the case by which ``case`` goes on; ``now`` is the case's instant (UTC)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    attempt_seconds: int
+    now: datetime
 
 
 class ExpireInput(BaseModel):

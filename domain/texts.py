@@ -107,6 +107,32 @@ CATALOGUE: dict[str, dict[Language, str]] = {
         Language.KO: "결제사에서 {amount}을(를) 저희를 거치지 않고 처리했습니다. "
         "재무팀에 알렸습니다.",
     },
+    "ending.appeal": {
+        Language.EN: "If you have something new to say, you may ask us to look again until "
+        "{until}; somebody else will decide.",
+        Language.ES: "Si tiene algo nuevo que aportar, puede pedirnos una nueva revisión hasta el "
+        "{until}; decidirá otra persona.",
+        Language.KO: "새로운 내용이 있으시면 {until}까지 재검토를 요청하실 수 있으며, "
+        "다른 담당자가 결정합니다.",
+    },
+    "ending.original": {
+        Language.EN: "We are sending it once more.",
+        Language.ES: "Lo estamos enviando de nuevo.",
+        Language.KO: "다시 한 번 송금합니다.",
+    },
+    "ending.account_credit": {
+        Language.EN: "Until {until} we can add {amount} to your account as credit instead: just "
+        "tell us that you agree.",
+        Language.ES: "Hasta el {until} podemos abonar {amount} como saldo en su cuenta: solo tiene "
+        "que decirnos que está de acuerdo.",
+        Language.KO: "{until}까지 동의해 주시면 대신 {amount}을(를) 계정에 "
+        "적립해 드릴 수 있습니다.",
+    },
+    "ending.goes_on": {
+        Language.EN: "As agreed, {amount} is being added to your account as credit.",
+        Language.ES: "Según lo acordado, estamos abonando {amount} como saldo en su cuenta.",
+        Language.KO: "동의하신 대로 {amount}을(를) 계정에 적립하고 있습니다.",
+    },
     "letter.trace": {
         Language.EN: "To the bank of the cardholder or account holder\n\n"
         "We sent the refund below and have no confirmation that it was credited. "

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from domain.canonical import parse_instant
 from domain.cases import CaseEvent, Language, Outcome, Status
+from domain.decisions import RefundMethod
 from domain.money import Money
-from domain.texts import day_in_words, instant_in_words, money_in_words, say
+from domain.texts import CATALOGUE, day_in_words, instant_in_words, money_in_words, say
 from ledger.projection import CaseRow
 
 
@@ -18,9 +21,14 @@ def status_in_words(
     *,
     zone: str = "UTC",
     accepted_at: datetime | None = None,
+    closing: CaseEvent | None = None,
     reason: Callable[[str, Language], str] = lambda key, language: "",
 ) -> str:
-    """One sentence, with every instant in it. ``reason`` looks a pack's text up by its key."""
+    """One sentence, with every instant in it, and how the customer may come back to an end.
+
+    ``accepted_at`` is when the provider took the order, ``closing`` the event of the end;
+    ``reason`` looks a pack's text up by its key.
+    """
     spoken = language or Language(case.language)
     amount = (
         money_in_words(Money(amount_minor=case.amount_minor, currency=case.currency), spoken)
@@ -40,7 +48,7 @@ def status_in_words(
         if case.status is Status.CLOSED
         else f"status.{case.status.value}"
     )
-    return say(
+    sentence = say(
         key,
         spoken,
         amount=amount,
@@ -50,6 +58,20 @@ def status_in_words(
         last=day_in_words(last, spoken) if last else "",
         reason=reason(case.reason_key, spoken) if case.reason_key else "",
     ).strip()
+    body = closing.body if closing is not None and case.status is Status.CLOSED else {}
+    return " ".join([sentence, *_ways_back(body, amount, spoken, zone)])
+
+
+def _ways_back(body: Mapping[str, Any], amount: str, spoken: Language, zone: str) -> Iterator[str]:
+    for way in body.get("alternatives") or ():
+        until = instant_in_words(parse_instant(body["alternative_until"]), spoken, zone)
+        is_credit = way == RefundMethod.ACCOUNT_CREDIT
+        key = "ending.goes_on" if is_credit and body.get("goes_on") else f"ending.{way}"
+        if key in CATALOGUE:
+            yield say(key, spoken, until=until, amount=amount)
+    if body.get("appeal_until"):
+        until = instant_in_words(parse_instant(body["appeal_until"]), spoken, zone)
+        yield say("ending.appeal", spoken, until=until)
 
 
 def bank_letter(

@@ -31,7 +31,8 @@ class CaseRow(BaseModel):
     ``expected_to`` are the local dates the customer was told. ``channel`` is how the customer
     asked, None where that was not told; ``first_response_due`` is None where the policy has no
     such clock, which the first answer of substance stops (``first_responded_at``). ``appeal_of``
-    names the case whose no is appealed. ``events`` counts the events folded into the row.
+    names the case whose no is appealed, ``alternative_to`` the one whose money is paid another way.
+    ``events`` counts the events folded into the row.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,6 +71,7 @@ class CaseRow(BaseModel):
     first_response_due: datetime | None = None
     first_responded_at: datetime | None = None
     appeal_of: str | None = None
+    alternative_to: str | None = None
     events: int = 0
 
     def is_unanswered(self, now: datetime) -> bool:
@@ -148,6 +150,7 @@ def _opened(event: CaseEvent) -> CaseRow:
         channel=Channel(body["channel"]) if body.get("channel") else None,
         first_response_due=_instant(body.get("first_response_due")),
         appeal_of=body.get("appeal_of"),
+        alternative_to=body.get("alternative_to"),
         opened_at=event.occurred_at,
     )
 

@@ -342,27 +342,36 @@ class Reading:
         return [refused_attempt_of(row) for row in await self._all(statement)]
 
     async def runs_of_case(self, case_id: str) -> list[str]:
-        """The workflow runs that wrote the case's events, first first."""
+        """The runs of the case's own workflow that wrote its events, first first; several when
+        it was reset, or taken up again from the books."""
         e = t.case_events.c
         statement = (
             select(e.run_id)
-            .where(e.case_id == case_id, e.run_id != "")
+            .where(e.case_id == case_id, e.workflow_id == case_id, e.run_id != "")
             .group_by(e.run_id)
             .order_by(func.min(e.ordinal))
         )
         return [row["run_id"] for row in await self._all(statement)]
 
     async def unarchived(self, *, after: str = "", limit: int = 100) -> list[CaseRow]:
-        """Ended cases of which no workflow run is archived, by case id after ``after``; those
-        that never had a workflow have nothing to archive."""
+        """Ended cases of which a run of :meth:`runs_of_case` is not archived, by case id after
+        ``after``; those that never had a workflow have nothing to archive."""
         c, a, e = t.cases.c, t.archives.c, t.case_events.c
+        archived = select(a.id).where(a.case_id == e.case_id, a.run_id == e.run_id)
         statement = (
             select(t.cases)
             .where(
                 c.status == Status.CLOSED.value,
                 c.case_id > after,
-                ~select(a.id).where(a.case_id == c.case_id).exists(),
-                select(e.id).where(e.case_id == c.case_id, e.run_id != "").exists(),
+                select(e.id)
+                .where(
+                    e.case_id == c.case_id,
+                    e.workflow_id == c.case_id,
+                    e.run_id != "",
+                    ~archived.correlate(t.case_events).exists(),
+                )
+                .correlate(t.cases)
+                .exists(),
             )
             .order_by(c.case_id)
             .limit(limit)

@@ -15,6 +15,7 @@ from domain.cases import CaseEvent, CaseKind, Outcome, Status
 from domain.decisions import Decision
 from domain.errors import RedressError
 from domain.money import Money
+from domain.refunds import Authority
 from ledger.postings import LedgerTransaction
 
 
@@ -131,6 +132,20 @@ class StoredDecision(Record):
     def hash(self) -> str:
         """What another case names when it carries this decision out."""
         return sha256_of(self.decision)
+
+    def authority(self, charge: str) -> Authority:
+        """What lets another case carry out this decision of a refund of ``charge``."""
+        made = self.outcome["made"]
+        return Authority.model_validate(
+            {
+                "case_id": self.case_id,
+                "decision_hash": self.hash,
+                "approval_digest": made["digest"],
+                "charge": charge,
+                "amount": made["amount"],
+            },
+            strict=False,
+        )
 
 
 class StoredTransaction(LedgerTransaction):

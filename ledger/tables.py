@@ -224,6 +224,7 @@ cases = Table(
     Column("first_response_due", INSTANT),
     Column("first_responded_at", INSTANT),
     Column("appeal_of", Text),
+    Column("alternative_to", Text),
     required("events", Integer),  # how many events the row is the fold of
     Index(None, "customer"),
     Index(None, "charge"),

@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"domain"},
     "client": {"domain", "ledger", "workflows", "settings"},
     "rendering": {"domain", "decisions", "ledger"},
-    "commands": {"domain", "decisions", "ledger", "audit", "settings", "rendering"},
+    "commands": {"domain", "decisions", "ledger", "audit", "settings", "rendering", "client"},
     "worker": set(PARTS) - {"sandbox", "starter", "web", "commands"},
     "starter": set(PARTS) - {"sandbox"},
 }

@@ -4,7 +4,9 @@ The procedure. The engine gathers the facts and decides by the pinned policy; a 
 at once. If the policy asks for a person's yes, wait for it until it expires. Order the money
 at the provider. Then settle: news from the provider, or the engine's own look at the minimum,
 a middle and the maximum business day, until the money is confirmed or has failed. Past the
-maximum day with no answer finance traces it. Account credit needs no settling.
+maximum day with no answer finance traces it. Money that the bank sends back is paid another
+way by a case of its own, if the policy knows one that needs nobody's word any more; otherwise
+the customer is asked. Account credit needs no settling.
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ class RefundCase(CaseDesk):
         )
 
     async def _carry_out(self, decision: RefundProgress) -> Outcome:
+        if decision.goes_on:
+            await steps.open_linked(self.case)
         if decision.outcome is not None:
             return decision.outcome
         if decision.verdict is RefundVerdict.REFUSE:
@@ -92,6 +96,8 @@ class RefundCase(CaseDesk):
                         last=is_due and instant == instants[-1],
                     ),
                 )
+                if looked.goes_on:
+                    await steps.open_linked(self.case)
                 if looked.outcome is not None:
                     return looked.outcome
                 if is_due:

@@ -12,6 +12,7 @@ from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 with workflow.unsafe.imports_passed_through():
     from activities.contract import (
         DecisionActivities,
+        LinkedActivities,
         MessageActivities,
         PaymentActivities,
         RecordActivities,
@@ -28,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.refunds import (
         DecideInput,
         ExpireInput,
+        LinkInput,
         LookInput,
         LookResult,
         RecordVerdictInput,
@@ -176,6 +178,16 @@ async def look(case: RefundCaseInput, look: LookInput) -> LookResult:
         start_to_close_timeout=_attempt(case),
         retry_policy=PATIENT,
         summary="where is the money",
+    )
+
+
+async def open_linked(case: RefundCaseInput) -> None:
+    await workflow.execute_activity_method(
+        LinkedActivities.open_linked_case,
+        LinkInput(case_id=case.case_id, attempt_seconds=case.attempt_seconds, now=workflow.now()),
+        start_to_close_timeout=_attempt(case),
+        retry_policy=PATIENT,
+        summary="pay it another way",
     )
 
 

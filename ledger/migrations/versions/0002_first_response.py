@@ -1,5 +1,5 @@
-"""How a customer asked, by when they must have a first answer, when they had it, and what an
-appeal is about.
+"""How a customer asked, by when they must have a first answer, when they had it, and which case
+goes on from which.
 
 Cases that were opened before are told nothing of how they asked, and have no clock; when they
 were answered follows from their events, as :mod:`ledger.projection` folds them.
@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.add_column("cases", sa.Column("first_response_due", sa.String(length=27), nullable=True))
     op.add_column("cases", sa.Column("first_responded_at", sa.String(length=27), nullable=True))
     op.add_column("cases", sa.Column("appeal_of", sa.Text(), nullable=True))
+    op.add_column("cases", sa.Column("alternative_to", sa.Text(), nullable=True))
     op.execute(
         """
         UPDATE cases SET first_responded_at = (

@@ -1,0 +1,102 @@
+"""Commands of whoever runs the product: lost cases, histories, the books' schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands.one_case import whole_id
+from commands.options import AsJson
+from commands.running import DONE, REFUSED, run, with_client
+from rendering import bar, say, show_json, spinner
+
+if TYPE_CHECKING:
+    from client import Client
+
+app = typer.Typer()
+
+
+@app.command()
+def reopen(
+    case_id: Annotated[str, typer.Argument(help="A case id, or its beginning.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every open case of the books.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take up open cases again that Temporal has lost; the books know how far they came.
+
+    For the day on which Temporal's store is gone or was restored from an old back-up. What was
+    decided, approved, ordered or looked at stands, and nothing is ordered twice. A case that
+    runs is left alone, so the command may be given as often as one likes.
+    """
+    if bool(case_id) is every:
+        raise typer.BadParameter("name one case, or all of them with --all")
+
+    async def work(client: Client) -> int:
+        ids = [await whole_id(client, case_id)] if case_id else await _open_ids(client)
+        again: list[str] = []
+        with bar("cases", len(ids)) as done:
+            for each in ids:
+                if await client.reopen(each):
+                    again.append(each)
+                done(1)
+        if as_json:
+            show_json({"open": len(ids), "reopened": again})
+        else:
+            say(f"{len(again):,} of {len(ids):,} open cases were taken up again")
+        return DONE
+
+    run(with_client(work))
+
+
+@app.command()
+def archive(as_json: AsJson = False) -> None:
+    """Keep the histories of ended cases now; a schedule does the same every day.
+
+    Exit code 1 when Temporal has lost a history before it was kept.
+    """
+
+    async def work(client: Client) -> int:
+        with spinner("keeping histories"):
+            swept = await client.archive()
+        if as_json:
+            show_json(swept)
+        else:
+            say(f"{swept.archived:,} histories kept, {swept.late:,} late, {swept.lost:,} lost")
+        return REFUSED if swept.lost else DONE
+
+    run(with_client(work))
+
+
+async def _open_ids(client: Client) -> list[str]:
+    found: list[str] = []
+    async with client.books.reading() as reading:
+        while page := await reading.open_cases(after=found[-1] if found else None, limit=500):
+            found += [row.case_id for row in page]
+    return found
+
+
+@app.command()
+def migrate(
+    app_role: Annotated[
+        str, typer.Option(help="PostgreSQL role that services use; gets its few rights.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Bring the books' schema to this version (run by the owner role)."""
+
+    async def work() -> int:
+        from ledger.migrate import migrate as bring_up
+        from settings import load
+
+        settings = load()
+        revision = await bring_up(
+            settings.owner_database_url or settings.database_url, app_role=app_role or None
+        )
+        if as_json:
+            show_json({"revision": revision})
+        else:
+            say(f"[green]the books are at revision[/] {revision}")
+        return DONE
+
+    run(work())

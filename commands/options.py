@@ -1,0 +1,32 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from domain.actors import Role
+
+
+def known_zone(zone: str) -> str:
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise typer.BadParameter(f"{zone!r} is no time zone, such as Europe/Madrid") from None
+    return zone
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+CaseId = Annotated[str, typer.Argument(help="The case id, or enough of its beginning to name one.")]
+By = Annotated[str, typer.Option("--by", help="Who decides: an id such as [b]ana[/b].")]
+As = Annotated[Role, typer.Option("--as", help="In which role.")]
+Note = Annotated[str, typer.Option(help="A note; kept encrypted under the customer's key.")]
+Zone = Annotated[str, typer.Option(callback=known_zone, help="Time zone of the instants shown.")]
+ClickId = Annotated[
+    str, typer.Option(help="Yours; the same id again is the same message, not another.")
+]
+Digest = Annotated[
+    str, typer.Option(help="What was shown (see [b]show[/b]); refused when it has changed since.")
+]

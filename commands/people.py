@@ -1,0 +1,167 @@
+"""Commands of people who decide on a case, and of those who tell it something."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from commands.one_case import past_sending, tell, the_case, whole_id
+from commands.options import As, AsJson, By, CaseId, ClickId, Digest, Note
+from commands.running import DONE, run, with_client
+from domain.actors import Actor, Role
+from domain.cases import Channel, Desk, Direction
+from domain.decisions import RefundMethod
+from rendering import spinner
+
+if TYPE_CHECKING:
+    from client import CaseHandle, Client
+
+app = typer.Typer()
+
+
+async def _judge(case_id: str, as_json: bool, act: Callable[[CaseHandle], Awaitable[Any]]) -> int:
+    async def work(client: Client) -> int:
+        handle = client.case(await whole_id(client, case_id))
+        await act(handle)
+        with spinner("on its way"):
+            await past_sending(handle)
+        async with client.books.reading() as reading:
+            await tell(reading, await the_case(reading, handle.case_id), as_json)
+        return DONE
+
+    return await with_client(work)
+
+
+async def _go_on(
+    case_id: str, as_json: bool, act: Callable[[CaseHandle], Awaitable[CaseHandle]]
+) -> int:
+    async def work(client: Client) -> int:
+        first = client.case(await whole_id(client, case_id))
+        with spinner("deciding"):
+            handle = await act(first)
+            await handle.decided()
+            await past_sending(handle)
+        async with client.books.reading() as reading:
+            await tell(reading, await the_case(reading, handle.case_id), as_json)
+        return DONE
+
+    return await with_client(work)
+
+
+# -- deciding --------------------------------------------------------------------------
+
+
+@app.command()
+def approve(
+    case_id: CaseId, by: By, role: As, slot: Annotated[str, typer.Option()] = "",
+    digest: Digest = "", note: Note = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Say yes to exactly what `show` shows."""
+    run(_judge(case_id, as_json, lambda case: case.approve(
+        Actor(id=by, role=role), slot=slot, digest=digest, note=note)))  # fmt: skip
+
+
+@app.command()
+def decline(
+    case_id: CaseId, by: By, role: As, slot: Annotated[str, typer.Option()] = "",
+    digest: Digest = "", note: Note = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Say no; the case ends and nothing moves."""
+    run(_judge(case_id, as_json, lambda case: case.decline(
+        Actor(id=by, role=role), slot=slot, digest=digest, note=note)))  # fmt: skip
+
+
+@app.command()
+def withdraw(
+    case_id: CaseId, by: By, role: As, digest: Digest = "", note: Note = "",
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Take a request back while its money has not been ordered."""
+    run(_judge(case_id, as_json, lambda case: case.withdraw(
+        Actor(id=by, role=role), digest=digest, note=note)))  # fmt: skip
+
+
+# -- telling ---------------------------------------------------------------------------
+
+
+@app.command()
+def contact(
+    case_id: CaseId, by: By, role: As,
+    channel: Annotated[Channel, typer.Option(help="By which way.")],
+    text: Annotated[str, typer.Option(help="What was said; kept encrypted.")] = "",
+    outgoing: Annotated[
+        bool, typer.Option("--outgoing", help="Staff answered the customer.")
+    ] = False,
+    click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Record that the customer got in touch again, or that staff answered."""
+    direction = Direction.OUTGOING if outgoing else Direction.INCOMING
+    run(_judge(case_id, as_json, lambda case: case.contact(
+        Actor(id=by, role=role), channel, text, direction=direction,
+        click_id=click_id)))  # fmt: skip
+
+
+@app.command()
+def transfer(
+    case_id: CaseId, by: By, role: As,
+    desk: Annotated[Desk, typer.Option(help="The desk that takes the case over.")],
+    reason: Annotated[str, typer.Option(help="Why; kept encrypted.")] = "",
+    click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Hand a case to another desk."""
+    run(_judge(case_id, as_json, lambda case: case.transfer(
+        Actor(id=by, role=role), desk, reason, click_id=click_id)))  # fmt: skip
+
+
+@app.command()
+def delegate(
+    case_id: CaseId, by: By, role: As,
+    to: Annotated[str, typer.Option(help="Who is to decide: an id such as [b]mia[/b].")],
+    to_role: Annotated[Role, typer.Option("--to-as", help="In which role.")],
+    slot: Annotated[str, typer.Option()] = "", digest: Digest = "",
+    click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Hand an approval that is yours to give to somebody who may give it."""
+    run(_judge(case_id, as_json, lambda case: case.delegate(
+        Actor(id=by, role=role), Actor(id=to, role=to_role), slot=slot, digest=digest,
+        click_id=click_id)))  # fmt: skip
+
+
+@app.command()
+def appeal(
+    case_id: CaseId, by: By, role: As,
+    text: Annotated[str, typer.Option(help="What is new since the no; kept encrypted.")],
+    click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Have a no judged again, once, by somebody else; tells the case that does."""
+    run(_go_on(case_id, as_json, lambda case: case.appeal(
+        Actor(id=by, role=role), text, click_id=click_id)))  # fmt: skip
+
+
+@app.command()
+def accept(
+    case_id: CaseId, by: By, role: As,
+    alternative: Annotated[
+        RefundMethod, typer.Option(help="What the customer takes instead.")
+    ] = RefundMethod.ACCOUNT_CREDIT,
+    click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Take what a case offered at its end; tells the case that pays it."""
+    run(_go_on(case_id, as_json, lambda case: case.accept(
+        Actor(id=by, role=role), alternative, click_id=click_id)))  # fmt: skip
+
+
+@app.command()
+def survey(
+    case_id: CaseId, by: By, role: As,
+    effort: Annotated[int, typer.Option(help="1 to 5; 5 is the most effort.")],
+    satisfaction: Annotated[int, typer.Option(help="1 to 5; 5 is the most content.")],
+    text: Annotated[str, typer.Option(help="In their own words; kept encrypted.")] = "",
+    click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Record what the customer says of a case that has ended, once."""
+    run(_judge(case_id, as_json, lambda case: case.survey(
+        Actor(id=by, role=role), effort=effort, satisfaction=satisfaction, text=text,
+        click_id=click_id)))  # fmt: skip

@@ -1,0 +1,104 @@
+"""Requests by which a case goes on as another: an appeal of a no, and a way to pay instead.
+
+A case that has ended stays ended. What follows is a case of its own, with an id that comes from
+the first one's, so that it is opened once whoever asks and however often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from domain.actors import Actor
+from domain.cases import CaseEvent, CaseKind, case_id_for
+from domain.decisions import RefundMethod
+from domain.refunds import Authority, RefundRequest
+
+APPEAL_STEP = "link:appeal"
+ALTERNATIVE_STEP = "link:alternative"
+"""Steps at which the first case names the one by which it goes on: once each."""
+
+_KEPT = (
+    "request_id", "customer", "charge", "currency", "reason", "language", "channel",
+    "jurisdiction", "text", "requested_by", "authorised_by", "consents_to_credit", "appeal_of",
+    "alternative_to", "alternative",
+)  # fmt: skip
+_ATTRIBUTE = "attributes."
+
+
+def request_of(opened: CaseEvent) -> RefundRequest:
+    """The request of a case in the books. Its attributes are not in the event: they are facts of
+    the decision."""
+    body = opened.body
+    amount = body["amount"]
+    return RefundRequest.model_validate(
+        {
+            **{name: body[name] for name in _KEPT if name in body},
+            "amount_minor": None if amount is None else amount["amount_minor"],
+            "policy": opened.policy,
+        },
+        strict=False,
+    )
+
+
+def appeal_request(
+    opened: CaseEvent, facts: Mapping[str, Any], by: Actor, text: str
+) -> RefundRequest:
+    """The same again, asked of somebody else, with what is new about it in ``text`` (sealed).
+
+    ``facts`` are those of the first decision.
+    """
+    return request_of(opened).model_copy(
+        update={
+            "request_id": f"{opened.case_id}:appeal",
+            "requested_by": by,
+            "text": text,
+            "attributes": _attributes(facts),
+            "authorised_by": None,
+            "alternative_to": None,
+            "alternative": None,
+            "appeal_of": opened.case_id,
+        }
+    )
+
+
+def alternative_request(
+    opened: CaseEvent,
+    facts: Mapping[str, Any],
+    by: Actor,
+    way: RefundMethod,
+    authority: Authority | None,
+) -> RefundRequest:
+    """What could not be paid as it was asked, paid by ``way``, to which the customer agreed.
+
+    ``authority`` is the decision whose money came back; None after a refusal, where the policy
+    decides anew.
+    """
+    asked = request_of(opened)
+    amount_minor = asked.amount_minor if authority is None else authority.amount.amount_minor
+    return asked.model_copy(
+        update={
+            "request_id": f"{opened.case_id}:alternative",
+            "requested_by": by,
+            "text": "",
+            "attributes": _attributes(facts),
+            "amount_minor": amount_minor,
+            "consents_to_credit": asked.consents_to_credit or way is RefundMethod.ACCOUNT_CREDIT,
+            "authorised_by": authority,
+            "appeal_of": None,
+            "alternative_to": opened.case_id,
+            "alternative": way,
+        }
+    )
+
+
+def case_id_of(request: RefundRequest) -> str:
+    return case_id_for(CaseKind.REFUND, request.request_id)
+
+
+def _attributes(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name.removeprefix(_ATTRIBUTE): value
+        for name, value in facts.items()
+        if name.startswith(_ATTRIBUTE)
+    }
