@@ -18,7 +18,16 @@ from domain.actors import Actor, Role, SignedActor, sign
 from domain.approvals import Action, Answer, DeskAction, Judgement, RefusalCode, why_may_not_speak
 from domain.canonical import parse_instant, sha256_of
 from domain.cards import has_card_number
-from domain.cases import CaseEvent, Channel, Desk, Direction, EventKind, Outcome, Status
+from domain.cases import (
+    SCORES,
+    CaseEvent,
+    Channel,
+    Desk,
+    Direction,
+    EventKind,
+    Outcome,
+    Status,
+)
 from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest, Refused, Unreachable
 from domain.linked import (
@@ -45,9 +54,6 @@ UPDATES: dict[Action | DeskAction, Any] = {
     DeskAction.TRANSFER: RefundCase.transfer,
     DeskAction.DELEGATE: RefundCase.delegate,
 }
-
-SCORES = range(1, 6)
-"""What effort and satisfaction are counted in; 5 is the most of either."""
 
 POLL = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Seconds between looks into the books while a decision is awaited; the last one repeats."""

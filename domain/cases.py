@@ -49,6 +49,16 @@ class Outcome(StrEnum):
     """An exception: finance was told, and the engine does nothing by itself."""
 
 
+A_NO = frozenset({Outcome.REFUSED, Outcome.DECLINED})
+"""Ends by which somebody said no; such a no may be appealed."""
+
+ASKED_IN_VAIN = A_NO | {Outcome.EXPIRED}
+"""Ends after which a customer may come again for the same."""
+
+SCORES = range(1, 6)
+"""What effort and satisfaction are counted in; 5 is the most of either."""
+
+
 class EventKind(StrEnum):
     OPENED = "opened"
     DECIDED = "decided"

@@ -19,7 +19,7 @@ from client import Client
 from domain.actors import Actor, Role, sign
 from domain.approvals import Answer, DeskAction, RefusalCode
 from domain.canonical import sha256_of
-from domain.cases import Channel, Desk, EventKind
+from domain.cases import Channel, Desk, Direction, EventKind
 from domain.errors import Refused
 from domain.messages import (
     Contact,
@@ -133,6 +133,31 @@ async def test_a_contact_is_recorded_once_a_click_with_who_and_how(waiting: Book
     assert events[-1].actor == CUSTOMER
     assert events[-1].body == {"channel": "chat", "text": "sealed", "click_id": "c2"}
     assert (await verify(waiting)).is_clean
+
+
+@pytest.mark.parametrize("role", [Role.AGENT, Role.LEAD, Role.FINANCE])
+async def test_an_answer_of_staff_is_no_contact_of_the_customer(waiting: Books, role: Role) -> None:
+    staff = Actor(id="staff-1", role=role)
+    for _ in range(2):
+        answer = contact(staff, text="sealed", direction=Direction.OUTGOING)
+        assert (await tell(waiting, answer)).recorded
+    events = await events_of(waiting)
+    assert kinds(events) == [EventKind.ANSWERED]
+    assert events[-1].body["direction"] == "outgoing"
+    assert (await row_of(waiting)).first_responded_at == LATER
+    assert (await verify(waiting)).is_clean
+
+
+@pytest.mark.parametrize("role", [Role.CUSTOMER, Role.SERVICE])
+async def test_only_staff_answers_a_customer(waiting: Books, role: Role) -> None:
+    answer = contact(Actor(id="somebody", role=role), direction=Direction.OUTGOING)
+    await assert_refused(waiting, answer, RefusalCode.NOT_AUTHORISED, "agent, finance, lead")
+    assert (await row_of(waiting)).first_responded_at is None
+
+
+async def test_an_answer_cannot_be_made_of_a_contact_on_the_way(waiting: Books) -> None:
+    turned = contact(AGENT).model_copy(update={"direction": Direction.OUTGOING})
+    await assert_refused(waiting, turned, RefusalCode.NOT_AUTHENTIC)
 
 
 @pytest.mark.parametrize("role", [Role.AUDITOR, Role.PUBLISHER, Role.ADMIN, Role.ENGINE])
