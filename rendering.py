@@ -202,7 +202,7 @@ def print_cases(cases: Sequence[CaseRow], now: datetime) -> None:
         )
     out.print(table)
     if overdue := sum(case.is_unanswered(now) for case in cases):
-        say(f"[red]{overdue:,} first answers are overdue[/]")
+        say(f"[red]first answers overdue: {overdue:,}[/]")
 
 
 def print_timeline(

@@ -99,7 +99,10 @@ def span(seconds: int | None) -> str:
 
 
 def hundredths(number: int | None) -> str:
-    return "-" if number is None else f"{number // 100}.{number % 100:02}"
+    if number is None:
+        return "-"
+    whole, rest = divmod(number, 100)
+    return f"{whole}.{rest:02}"
 
 
 def durations(found: Durations) -> str:

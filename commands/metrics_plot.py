@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from html import escape
 from math import log10
 
-from commands.metrics import span
+from commands.metrics import FEW, span
 from ledger.figures import Durations, Figures, Metrics
 from rendering import instant
 
@@ -20,11 +20,11 @@ PANELS: tuple[tuple[str, Callable[[Figures], Durations]], ...] = (
 TICKS = (1, 60, 3_600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
 TICK_NAMES = ("1 s", "1 min", "1 h", "1 day", "7 days", "30 days", "1 year")
 
-NAMES, SCALE, TOLD, HEAD, ROW, GAP, FOOT = 170, 460, 250, 96, 22, 34, 62
+NAMES, SCALE, TOLD, HEAD, ROW, GAP, FOOT = 190, 460, 250, 96, 22, 34, 62
 """Pixels: the room for names, the axis, the figures beside it; above, a row, a panel's heading,
 below."""
 
-COLOUR, QUIET, FEW = "#2f5d8c", "#767676", 20
+COLOUR, QUIET = "#2f5d8c", "#767676"
 
 
 def durations_svg(found: Metrics) -> str:
@@ -85,14 +85,20 @@ def _x(seconds: int, most: int) -> int:
     return NAMES + round(SCALE * min(share, 1))
 
 
+def _half(x: int, y: int) -> str:
+    return f'<circle cx="{x}" cy="{y}" r="4" fill="{COLOUR}"/>'
+
+
+def _slow(x: int, y: int) -> str:
+    """Wide enough to be seen around the other where the two are one."""
+    return f'<circle cx="{x}" cy="{y}" r="7" fill="#ffffff" stroke="{COLOUR}" stroke-width="2"/>'
+
+
 def _legend(x: int, y: int) -> Iterator[str]:
-    yield f'<circle cx="{x + 6}" cy="{y - 4}" r="5" fill="{COLOUR}"/>'
-    yield f'<text x="{x + 18}" y="{y}">half were faster (p50)</text>'
-    yield (
-        f'<circle cx="{x + 176}" cy="{y - 4}" r="4" fill="#ffffff" stroke="{COLOUR}" '
-        'stroke-width="2"/>'
-    )
-    yield f'<text x="{x + 188}" y="{y}">nine of ten were faster (p90)</text>'
+    yield _half(x + 6, y - 4)
+    yield f'<text x="{x + 18}" y="{y}">half took no longer (p50)</text>'
+    yield _slow(x + 200, y - 4)
+    yield f'<text x="{x + 214}" y="{y}">nine of ten took no longer (p90)</text>'
     yield f'<text x="{NAMES + SCALE + 16}" y="{y}" fill="{QUIET}">p50, p90, cases</text>'
 
 
@@ -126,8 +132,5 @@ def _row(name: str, found: Durations, most: int, y: int) -> Iterator[str]:
         f'<line x1="{half}" y1="{middle}" x2="{slow}" y2="{middle}" stroke="{COLOUR}" '
         'stroke-width="3" stroke-opacity="0.45"/>'
     )
-    yield (
-        f'<circle cx="{slow}" cy="{middle}" r="4" fill="#ffffff" stroke="{COLOUR}" '
-        'stroke-width="2"/>'
-    )
-    yield f'<circle cx="{half}" cy="{middle}" r="5" fill="{COLOUR}"/>'
+    yield _slow(slow, middle)
+    yield _half(half, middle)

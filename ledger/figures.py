@@ -93,7 +93,8 @@ class Metrics(Record):
 def nearest_rank(lengths: array[int], percent: int) -> int | None:
     """The smallest of ``lengths`` that at least ``percent`` of them do not pass; None of none."""
     ordered = sorted(lengths)
-    rank = -(-percent * len(ordered) // 100)
+    whole, rest = divmod(percent * len(ordered), 100)
+    rank = whole + (rest > 0)
     return ordered[rank - 1] if ordered else None
 
 
