@@ -49,6 +49,11 @@ def say(text: str) -> None:
     out.print(text, highlight=False, soft_wrap=True)
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """``1 case``, ``1,200 cases``; ``many`` is the plural that an s does not make."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def show_json(value: Any) -> None:
     print(json.dumps(plain(value), ensure_ascii=False, indent=2))
 
@@ -174,7 +179,7 @@ async def print_case(
 def _ahead(at: datetime) -> str:
     """Says so where a case lives in days that were let pass (development only)."""
     days = (at.date() - datetime.now(UTC).date()).days
-    return f" (case time, {days} days ahead of today)" if days > 0 else ""
+    return f" (case time, {counted(days, 'day')} ahead of today)" if days > 0 else ""
 
 
 # -- lists and accounts ----------------------------------------------------------------

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
-import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.contract import ARCHIVE_HISTORIES, ArchiveActivities
 from activities.records import FINANCE_NOTICE, notify
 from domain.archives import ArchiveInput, ArchivePage
+from files import write_whole
 from ledger.books import Books
 from ledger.projection import CaseRow
 from ledger.records import ArchiveRow
@@ -120,12 +120,7 @@ class Archives(ArchiveActivities):
         packed = gzip.compress(text.encode(), mtime=0)
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        with draft.open("wb") as file:
-            file.write(packed)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_whole(path, packed)
         return ArchiveRow(
             case_id=case.case_id,
             workflow_id=case.case_id,

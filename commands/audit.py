@@ -11,7 +11,7 @@ from rich.markup import escape
 from commands.options import AsJson
 from commands.running import DONE, REFUSED, opened_books, run
 from domain.errors import InvalidRequest
-from rendering import bar, err, say, show_json, spinner
+from rendering import bar, counted, err, say, show_json, spinner
 
 if TYPE_CHECKING:
     from ledger.chain import Head
@@ -41,11 +41,11 @@ def verify(
             for finding in report.findings:
                 err.print(f"[bold red]{escape(str(finding))}[/]", highlight=False)
             counts = ", ".join(
-                f"{n} {name.replace('_', ' ')}" for name, n in report.counts.items() if n
+                f"{name.replace('_', ' ')} {n:,}" for name, n in report.counts.items() if n
             )
             say(f"{counts}\nhead {report.head.seq}:{report.head.hash}")
             if report.findings:
-                say(f"[bold red]{len(report.findings)} findings[/]")
+                say(f"[bold red]{counted(len(report.findings), 'finding')}[/]")
             else:
                 say("[bold green]the books verify[/]")
         return REFUSED if report.findings else DONE
@@ -84,10 +84,13 @@ def replay(as_json: AsJson = False) -> None:
         else:
             for difference in report.differences:
                 err.print(f"[bold red]{escape(str(difference))}[/]", highlight=False)
-            say(f"{report.decisions} decisions under {report.policies} policies")
+            say(
+                f"{counted(report.decisions, 'decision')} under "
+                f"{counted(report.policies, 'policy', 'policies')}"
+            )
             count = len(report.differences) + report.dropped
             if count:
-                say(f"[bold red]{count} come out otherwise[/]")
+                say(f"[bold red]{counted(count, 'difference')}[/]")
             else:
                 say("[bold green]every decision comes out again[/]")
         return DONE if report.is_clean else REFUSED

@@ -132,11 +132,11 @@ def list_cases(
     status: Annotated[Status | None, typer.Option()] = None,
     kind: Annotated[CaseKind | None, typer.Option()] = None,
     due: Annotated[str, typer.Option(help="Due before, first answers too: an ISO instant.")] = "",
-    after: Annotated[str, typer.Option(help="Continue after this case id.")] = "",
+    after: Annotated[str, typer.Option(help="Continue after this case of the list.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Cases by their id, running and ended."""
+    """Cases: what is due first on top, then what waits for nothing, the last changed first."""
     try:
         before = datetime.fromisoformat(due).astimezone(UTC) if due else None
     except ValueError:
@@ -144,15 +144,16 @@ def list_cases(
         return
 
     async def work(reading: Reading) -> int:
-        cases = await reading.cases(
-            status=status, kind=kind, due_before=before, after=after or None, limit=limit
+        last = (await the_case(reading, after)).case_id if after else None
+        cases = await reading.by_urgency(
+            status=status, kind=kind, due_before=before, after=last, limit=limit
         )
         if as_json:
             show_json(cases)
             return DONE
         print_cases(cases, datetime.now(UTC))
         if len(cases) == limit:
-            say(f"[dim]more: starter.py list --after {cases[-1].case_id}[/]")
+            say(f"[dim]more: the same with --after {cases[-1].case_id}[/]")
         return DONE
 
     run(with_books(work))

@@ -9,7 +9,7 @@ import typer
 from commands.one_case import whole_id
 from commands.options import AsJson
 from commands.running import DONE, REFUSED, run, with_client
-from rendering import bar, say, show_json, spinner
+from rendering import bar, counted, say, show_json, spinner
 
 if TYPE_CHECKING:
     from client import Client
@@ -43,7 +43,7 @@ def reopen(
         if as_json:
             show_json({"open": len(ids), "reopened": again})
         else:
-            say(f"{len(again):,} of {len(ids):,} open cases were taken up again")
+            say(f"{counted(len(ids), 'open case')}, {len(again):,} taken up again")
         return DONE
 
     run(with_client(work))
@@ -62,7 +62,9 @@ def archive(as_json: AsJson = False) -> None:
         if as_json:
             show_json(swept)
         else:
-            say(f"{swept.archived:,} histories kept, {swept.late:,} late, {swept.lost:,} lost")
+            kept = counted(swept.archived, "history", "histories")
+            cases = counted(swept.late, "case")
+            say(f"{kept} kept, {cases} late, {swept.lost:,} lost")
         return REFUSED if swept.lost else DONE
 
     run(with_client(work))

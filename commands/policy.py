@@ -17,7 +17,8 @@ from commands.options import AsJson
 from commands.running import DONE, REFUSED, WRONG_USE, opened_books, run
 from domain.cases import Language
 from domain.errors import InvalidRequest
-from rendering import bar, err, out, say, show_json
+from files import write_whole
+from rendering import bar, counted, err, out, say, show_json
 
 if TYPE_CHECKING:
     from decisions.findings import PolicyErrors
@@ -165,8 +166,7 @@ def _tell_findings(error: PolicyErrors, as_json: bool) -> None:
         return
     for finding in error.findings:
         err.print(escape(str(finding)), highlight=False, soft_wrap=True)
-    count = len(error.findings)
-    err.print(f"[bold red]{count} mistake{'s' if count > 1 else ''}[/]")
+    err.print(f"[bold red]{counted(len(error.findings), 'mistake')}[/]")
 
 
 @app.command()
@@ -252,7 +252,7 @@ def simulate(
             with bar("deciding under both", count) as on_done:
                 found = await backtest(reading, one, other, progress=on_done)
         if plot is not None and found.total.cases:
-            plot.write_text(transitions_svg(found, language), encoding="utf-8")
+            write_whole(plot, transitions_svg(found, language))
         if as_json:
             show_json(transitions_json(found))
         else:

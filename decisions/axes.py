@@ -170,9 +170,12 @@ class Axes:
         return self.space.slab(index, [last] if is_null else range(last))
 
     def _without_currency(self, parts: Parts) -> Iterator[int]:
-        """Facts in a currency hold some amount: not all of the pack's inputs are null."""
+        """Facts in a currency hold some amount: not all of the pack's inputs are null. In a pack
+        of one currency they may be."""
+        if self.currency is None or self.currency == parts.only_currency:
+            return
         money = [(name, kind) for name, kind in parts.inputs.items() if kind.kind == "money"]
-        if self.currency and all(kind.nullable and (n, "") in self._of for n, kind in money):
+        if all(kind.nullable and (n, "") in self._of for n, kind in money):
             box = self.space.whole
             for name, _ in money:
                 box &= self._null(name, "", True)

@@ -32,6 +32,7 @@ class Engine:
         self.calendar = parts.calendars.get(parts.timers.calendar or "")
         self.zone = self.calendar.zone if self.calendar else "UTC"
         self.currencies = parts.currencies
+        self._only = parts.only_currency
         self.tables = parts.tables
         self._checks: dict[str, Callable[[Any], Any]] = {
             name: checker(name, kind) for name, kind in self.inputs.items()
@@ -63,7 +64,7 @@ class Engine:
         """See :meth:`decisions.pack.Pack.decide`."""
         codes, stored, values = self._read(facts)
         values[NOW] = now
-        currency = self._currency(values) if self._money else None
+        currency = self._currency(values) if self._money else self._only
         plan = self._plans.get(currency)
         if plan is None:
             plan = self._plan(currency)
@@ -110,7 +111,7 @@ class Engine:
     def cost(self, cell: Cell, facts: Mapping[str, Any]) -> Money | None:
         """See :meth:`decisions.pack.Pack.cost`."""
         _, _, values = self._read(facts)
-        currency = self._currency(values) if self._money else None
+        currency = self._currency(values) if self._money else self._only
         try:
             _, constant, function = compile_cell(cell, "cost", COST, currency)
         except MissingCurrency as error:
@@ -164,7 +165,7 @@ class Engine:
         raise AssertionError("no fact is wrong, yet one could not be read")
 
     def _currency(self, values: Mapping[str, Any]) -> str | None:
-        """The one currency of all money facts; nothing is ever converted."""
+        """The one currency of all money facts, or of the pack; nothing is ever converted."""
         found: str | None = None
         first = ""
         for name in self._money:
@@ -181,7 +182,7 @@ class Engine:
                 raise FactError(
                     name, f"is in {value.currency.upper()}", f"{found.upper()}, as {first} is"
                 )
-        return found
+        return found or self._only
 
     def _plan(self, currency: str | None) -> tuple[CompiledTable, ...]:
         """Compiled on first use for currencies that the pack does not declare."""

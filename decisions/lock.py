@@ -17,6 +17,7 @@ from decisions.findings import Finding
 from decisions.pack import Pack
 from domain.canonical import instant
 from domain.errors import InvalidRequest, Refused
+from files import write_whole
 
 if TYPE_CHECKING:
     from decisions.library import Library
@@ -124,7 +125,7 @@ def release(
         for name, versions in sorted(entries.items())
     }
     text = json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
-    (directory / LOCK).write_text(text, encoding="utf-8")
+    write_whole(directory / LOCK, text)
 
 
 def _finding(directory: Path, name: str, code: str, message: str) -> Finding:

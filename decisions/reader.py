@@ -77,6 +77,11 @@ class Parts:
     repins: tuple[int, ...]
 
     @property
+    def only_currency(self) -> str | None:
+        """The one that amounts are in even where no money fact tells any."""
+        return self.currencies[0] if self.currencies and len(self.currencies) == 1 else None
+
+    @property
     def facts(self) -> dict[str, ValueType]:
         """Every fact that the tables may read, attributes included (``attributes.tier``)."""
         named = {f"attributes.{name}": item.kind for name, item in self.attributes.items()}

@@ -290,7 +290,7 @@ def _svg_matrix(
         depth = 10 + 70 * cell.cases // most
         colour = "#3b6ea5" if was == now else "#b5482a"
         text = "#ffffff" if depth > 50 else "#000000"
-        told = escape(f"{was} → {now}: {cell.cases} {words.say('heading.cases')}")
+        told = escape(f"{was} → {now}: {words.say('heading.cases')} {cell.cases}")
         parts.append(
             f'<g><title>{told}</title><rect x="{x}" y="{y}" width="{SIDE}" height="{SIDE}" '
             f'fill="{colour}" fill-opacity="{depth}%" stroke="#767676"/>'

@@ -499,8 +499,8 @@ POLICY_CATALOGUE: dict[str, dict[Language, str]] = {
         Language.KO: "{value} (미확인)",
     },
     "calendar.line": {
-        Language.EN: "{zone}; {days} holidays from {first} to {last}",
-        Language.ES: "{zone}; {days} festivos del {first} al {last}",
+        Language.EN: "{zone}; holidays from {first} to {last}: {days}",
+        Language.ES: "{zone}; festivos del {first} al {last}: {days}",
         Language.KO: "{zone}; {first}부터 {last}까지 휴일 {days}일",
     },
     "change.added": {
@@ -569,13 +569,13 @@ POLICY_CATALOGUE: dict[str, dict[Language, str]] = {
         Language.KO: "두 버전의 예시와 변경된 한도의 양쪽에서 찾았습니다.",
     },
     "transition.title": {
-        Language.EN: "{before} to {after} on {count} past decisions",
-        Language.ES: "De {before} a {after} en {count} decisiones pasadas",
+        Language.EN: "{before} to {after}, past decisions: {count}",
+        Language.ES: "De {before} a {after}, decisiones pasadas: {count}",
         Language.KO: "과거 결정 {count}건: {before}에서 {after}로",
     },
     "transition.lead": {
-        Language.EN: "{changed} of them come out otherwise.",
-        Language.ES: "{changed} de ellas resultan distintas.",
+        Language.EN: "Come out otherwise: {changed}.",
+        Language.ES: "Resultan distintas: {changed}.",
         Language.KO: "그중 {changed}건의 결과가 다릅니다.",
     },
     "transition.rules": {

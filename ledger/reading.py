@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, Row, Select, Table, bindparam, func, select
+from sqlalchemy import ColumnElement, Executable, Row, Select, Table, bindparam, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.approvals import Verdict
@@ -51,6 +51,10 @@ from ledger.rows import (
 
 NOT_GIVEN = (Outcome.FAILED_AT_BANK.value, Outcome.REJECTED_BY_PROVIDER.value)
 """Ends of a refund case after which the customer has nothing."""
+
+
+NEVER = "9999"
+"""After every instant as the books write one."""
 
 
 def events_with_links() -> Select[Any]:
@@ -203,6 +207,45 @@ class Reading:
         if after is not None:
             filters.append(t.cases.c.case_id > after)
         statement = select(t.cases).where(*filters).order_by(t.cases.c.case_id).limit(limit)
+        return [case_of(row) for row in await self._all(statement)]
+
+    async def by_urgency(
+        self,
+        *,
+        status: Status | None = None,
+        kind: CaseKind | None = None,
+        due_before: datetime | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[CaseRow]:
+        """Cases that fit every filter: what is due first, then those that wait for nothing, the
+        last changed first.
+
+        ``after`` is the last id of the page before, and an id of the books; a case that moved in
+        between may come twice, or not at all.
+        """
+        c, e = t.cases.c, t.case_events.c
+        due = _due()
+        changed = (
+            select(e.occurred_at)
+            .where(e.case_id == c.case_id, e.ordinal == c.events)
+            .correlate(t.cases)
+            .scalar_subquery()
+        )
+        keys = select(due.label("due"), changed.label("changed"), c.case_id)
+        filters = _cases_where(kind, due_before, None, None)
+        if status is not None:
+            filters.append(c.status == status.value)
+        if after is not None:
+            last = await self._first(keys.where(c.case_id == after))
+            if last is None:
+                raise LookupError(f"{after} is not in the books")
+            later = (changed == last["changed"]) & (c.case_id > after)
+            later = (due == last["due"]) & ((changed < last["changed"]) | later)
+            filters.append((due > last["due"]) | later)
+        statement = (
+            select(t.cases).where(*filters).order_by(due, changed.desc(), c.case_id).limit(limit)
+        )
         return [case_of(row) for row in await self._all(statement)]
 
     async def open_case_on(self, kind: CaseKind, business_key: str) -> str | None:
@@ -531,6 +574,16 @@ class Reading:
         return None if row is None else row._asdict()
 
 
+def _due() -> ColumnElement[str]:
+    """When a case is due: what it waits for, or a first answer that nobody gave, whichever is
+    earlier."""
+    c = t.cases.c
+    waits = func.coalesce(c.due_at, NEVER)
+    is_unanswered = (c.status != Status.CLOSED.value) & c.first_responded_at.is_(None)
+    answer = func.coalesce(c.first_response_due, NEVER)
+    return case((is_unanswered & (answer < waits), answer), else_=waits)
+
+
 def _cases_where(
     kind: CaseKind | None,
     due_before: datetime | None,
@@ -542,13 +595,7 @@ def _cases_where(
     if kind is not None:
         filters.append(c.kind == kind.value)
     if due_before is not None:
-        at = instant(due_before)
-        unanswered = (
-            (c.status != Status.CLOSED.value)
-            & c.first_responded_at.is_(None)
-            & (c.first_response_due < at)
-        )
-        filters.append((c.due_at < at) | unanswered)
+        filters.append(_due() < instant(due_before))
     if customer is not None:
         filters.append(c.customer == customer)
     if charge is not None:

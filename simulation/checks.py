@@ -22,6 +22,7 @@ from domain.money import Money, total
 from ledger.postings import CUSTOMER_CREDIT, PROVIDER
 from ledger.reading import Reading
 from ledger.records import RefusedAttempt
+from rendering import counted
 from settings import ROOT
 from simulation import driving
 from simulation.results import Result, moved
@@ -167,19 +168,19 @@ async def invariants(
     ended = [r for r in results if r.case_id and r.closed_at is None]
     late = [r for r in results if r.late_seconds > LATEST_SECONDS or r.early]
     told = sum(len(r.refused) + (r.outcome == "refused_as_input") for r in results)
-    counted = sum(each.cases for each in totals)
+    known = sum(each.cases for each in totals)
     worst = max((r.late_seconds for r in results), default=0)
 
     def books(id: str, how: str) -> Check:
         found = by_finding.get(id, [])
-        return Check(id=id, how=how, seen=f"{len(found)} findings", faults=tuple(found[:5]))
+        return Check(id=id, how=how, seen=counted(len(found), "finding"), faults=tuple(found[:5]))
 
     return [
         await within_captured(provider, captured_of(scenarios), entries),
         Check(
             id="I2",
             how="effects in the provider's journal by case = posts in the ledger by case, one each",
-            seen=f"{sum(ours.values()):,} effects, {sum(posted.values()):,} posts",
+            seen=f"{counted(ours.total(), 'effect')}, {counted(posted.total(), 'post')}",
             faults=tuple(
                 f"{case}: {ours[case]} at the provider, {posted[case]} in the ledger"
                 for case in sorted(set(ours) | set(posted))
@@ -208,11 +209,11 @@ async def invariants(
         Check(
             id="I12",
             how="cases by `totals` of the books = cases among the results; refused attempts too",
-            seen=f"{counted:,} cases, {len(refused):,} refused attempts",
+            seen=f"{counted(known, 'case')}, {counted(len(refused), 'refused attempt')}",
             faults=tuple(
                 f"{what}: {found} in the books, {wanted} among the results"
                 for what, found, wanted in (
-                    ("cases", counted, sum(1 for r in results if r.case_id)),
+                    ("cases", known, sum(1 for r in results if r.case_id)),
                     ("refused attempts", len(refused), told),
                 )
                 if found != wanted
@@ -263,8 +264,8 @@ async def within_captured(
         how="refunds added up by charge from the provider's journal, against what the case file "
         "says was captured; and the provider's own check of its money after every request, "
         "whose breach is a 500 in the journal",
-        seen=f"{len(by_charge):,} charges with refunds, {requests:,} requests, "
-        f"{len(broken)} breaches",
+        seen=f"{counted(len(by_charge), 'charge')} with refunds, {counted(requests, 'request')}, "
+        f"{counted(len(broken), 'breach', 'breaches')}",
         faults=tuple(faults[:5]),
     )
 
@@ -296,7 +297,7 @@ async def _same_request_twice(client: Client, results: Sequence[Result]) -> Chec
     return Check(
         id="I10",
         how="each request id is registered with its body's hash and its one case",
-        seen=f"{len(asked):,} requests",
+        seen=counted(len(asked), "request"),
         faults=tuple(faults[:5]),
     )
 
@@ -317,7 +318,7 @@ def _nothing_private(
     return Check(
         id="I11",
         how="no key in any process's log, no card number in the logs and the refusals' texts",
-        seen=f"{lines:,} lines, {len(refused):,} refusals",
+        seen=f"{counted(lines, 'line')}, {counted(len(refused), 'refusal')}",
         faults=tuple(faults[:5]),
     )
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from client import Client
-from rendering import bar, err, out, say, spinner, state_of
+from rendering import bar, counted, err, out, say, spinner, state_of
 from settings import VAR, load
 from simulation.machine import Machine, MachineError
 from simulation.passage import Passage, SandboxClock
@@ -86,7 +86,8 @@ async def _open_samples() -> None:
         accounts = await load_accounts(sandbox, datetime.now(UTC))
         with bar("sample cases", len(cases)) as on_done:
             await open_cases(client, Passage(client, sandbox), cases, lambda case: on_done(1))
-        say(f"[green]✓[/] {'samples':<9} {accounts} accounts, {len(cases)} cases\n")
+        made = f"{counted(accounts, 'account')}, {counted(len(cases), 'case')}"
+        say(f"[green]✓[/] {'samples':<9} {made}\n")
         rows = {case.case_id: await client.case(case.case_id).row() for case in cases}
     table = Table(box=None, header_style="dim", pad_edge=False)
     for heading in ("case", "is", "what it shows"):

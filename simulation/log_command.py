@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from domain.errors import RedressError, Unreachable
+from files import write_whole
+from rendering import counted
 from settings import ROOT
 from simulation.expense_log import POLICY, TEN_YEARS, read_log
 from simulation.log_expectations import expectations_text, plan
@@ -92,14 +94,14 @@ def _expense_log(
     with err.status("reading the log, and working out what must come of it"):
         made = plan(read_log(log), shift_weeks, terms_of(policies, POLICY))
         if expectations is not None:
-            expectations.write_text(expectations_text(made, log, policies), encoding="utf-8")
+            write_whole(expectations, expectations_text(made, log, policies))
     if earlier is not None:
         told, results = earlier
     else:
         cases = sample(made.scenarios, limit, seed)
         out.mkdir(parents=True, exist_ok=True)
         write(out / "scenarios.jsonl", cases)
-        err.print(f"{len(cases):,} cases in {out / 'scenarios.jsonl'}", highlight=False)
+        err.print(f"{counted(len(cases), 'case')} in {out / 'scenarios.jsonl'}", highlight=False)
         if not run:
             return 0
         told, results = asyncio.run(
@@ -119,7 +121,7 @@ def _expense_log(
         from simulation.log_report import report_text
 
         told = told.model_copy(update={"commit": told.commit or commit})
-        report.write_text(report_text(made, told, results, log), encoding="utf-8")
+        write_whole(report, report_text(made, told, results, log))
     return 0 if told.is_good else 1
 
 

@@ -39,6 +39,7 @@ from temporalio.client import Client as TemporalClient
 from temporalio.service import RPCError
 
 from domain.errors import InvalidRequest, RedressError
+from files import write_whole
 from ledger.migrate import migrate
 from settings import DEV_FILE, ROOT, VAR
 from simulation.processes import LOOPBACK, Child, free_port, temporal_command
@@ -342,7 +343,7 @@ class Machine:
                 for each in self.children
             ],
         }
-        _write(self.state_file, json.dumps(state, indent=2) + "\n", 0o644)
+        write_whole(self.state_file, json.dumps(state, indent=2) + "\n", 0o644)
 
     def _write_settings(self) -> None:
         """``dev.env``: the keys of before, or new ones, and this run's addresses.
@@ -372,7 +373,7 @@ class Machine:
         }
         lines = ["# Made by `starter.py dev` for this machine alone; keys are made once."]
         lines += [f"{name}='{value}'" for name, value in values.items()]
-        _write(self.settings_file, "\n".join(lines) + "\n", 0o600)
+        write_whole(self.settings_file, "\n".join(lines) + "\n", 0o600)
 
 
 async def _together(*works: Coroutine[Any, Any, None]) -> None:
@@ -396,15 +397,6 @@ def _new_keys() -> dict[str, str]:
         "REDRESS_ACTOR_SIGNING_KEY": base64.b64encode(private).decode(),
         "REDRESS_ACTOR_VERIFY_KEY": base64.b64encode(public).decode(),
     }
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """Whole or not at all, and never readable by others in between."""
-    draft = path.with_name(f"{path.name}.new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-        file.write(text)
-    draft.replace(path)
 
 
 def _command_of(pid: int) -> str:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from domain.canonical import parse_instant
 from domain.cases import CaseEvent, EventKind, Outcome
 from domain.money import Money, total
+from files import write_whole
 from ledger.reading import Reading
 from simulation.driving import CaseRun
 from simulation.scenario import REFUSED_AS_INPUT, Does, Scenario
@@ -197,9 +198,7 @@ def moved(results: Iterable[Result]) -> dict[str, Money]:
 
 
 def write_results(file: Path, results: Iterable[Result]) -> None:
-    with file.open("w", encoding="utf-8") as stream:
-        for result in results:
-            stream.write(result.model_dump_json() + "\n")
+    write_whole(file, "".join(result.model_dump_json() + "\n" for result in results))
 
 
 def read_results(file: Path) -> list[Result]:

@@ -32,6 +32,8 @@ from rich.table import Table
 from domain.cases import CaseKind
 from domain.errors import InvalidRequest
 from domain.money import Money
+from files import write_whole
+from rendering import counted
 from settings import ROOT
 from simulation.checks import Agreement, Check, agreement, invariants, verified_books
 from simulation.clock import utc_now
@@ -100,7 +102,7 @@ def sample(scenarios: Sequence[Scenario], limit: int | None, seed: int) -> list[
             chosen.update(scenario.id for scenario in group)
     if not chosen:
         least = min(len(group) for group in groups)
-        raise InvalidRequest("limit", f"{limit} cases hold no whole chain", f"{least} or more")
+        raise InvalidRequest("limit", f"no whole chain fits in {limit}", f"{least} or more")
     return [scenario for scenario in scenarios if scenario.id in chosen]
 
 
@@ -164,7 +166,7 @@ async def run_cases(
         checks=tuple(checks),
         counts=verified["counts"],
     )
-    (out / "summary.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_whole(out / "summary.json", report.model_dump_json(indent=2) + "\n")
     return report, results
 
 
@@ -342,9 +344,9 @@ def tell(report: Report, results: Sequence[Result], out: Path, plots: str, to: C
             to.print(f"     {escape(fault)}", highlight=False)
     to.print(escape(plots), highlight=False, soft_wrap=True)
     to.print(
-        f"{report.cases:,} cases in {report.duration_seconds} s "
+        f"{counted(report.cases, 'case')} in {report.duration_seconds} s "
         f"({report.cases_per_second} a second), seed {report.seed}, "
-        f"{report.shift_weeks} weeks ahead, commit {report.commit or 'unknown'}; "
+        f"{counted(report.shift_weeks, 'week')} ahead, commit {report.commit or 'unknown'}; "
         f"{out / 'results.jsonl'}",
         highlight=False,
         soft_wrap=True,

@@ -31,6 +31,8 @@ from domain.actors import Actor
 from domain.cases import Channel, Language
 from domain.errors import InvalidRequest
 from domain.refunds import Attribute, RefundReason
+from files import write_whole
+from rendering import counted
 
 REFUSED_AS_INPUT = "refused_as_input"
 """The outcome of a request that never became a case; ``invalid_field`` names the field."""
@@ -311,7 +313,7 @@ class ScenarioFaults(InvalidRequest):
     """Mistakes of a scenario file, each as ``file:line: field: what; remedy``."""
 
     def __init__(self, faults: list[str]) -> None:
-        super().__init__("scenarios", f"{len(faults)} mistakes", "see docs/scenarios.md")
+        super().__init__("scenarios", counted(len(faults), "mistake"), "see docs/scenarios.md")
         self.faults = faults
         self.args = ("\n".join(faults),)
 
@@ -376,13 +378,10 @@ def _faults(where: str, error: ValidationError) -> Iterator[str]:
 
 def write(file: Path, scenarios: Iterable[Scenario]) -> int:
     """Write a scenario file; answers the number of cases."""
-    count = 0
-    with file.open("w", encoding="utf-8") as stream:
-        for scenario in scenarios:
-            fields = scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
-            stream.write(json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n")
-            count += 1
-    return count
+    made = [each.model_dump(mode="json", by_alias=True, exclude_unset=True) for each in scenarios]
+    lines = (json.dumps(fields, ensure_ascii=False, separators=(",", ":")) for fields in made)
+    write_whole(file, "".join(f"{line}\n" for line in lines))
+    return len(made)
 
 
 def schema() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from temporalio.client import Client as TemporalClient
 
 from client import Client
 from domain.errors import InvalidRequest, Unreachable
+from files import write_whole
 from ledger.books import Books
 from ledger.keys import Keyring
 from ledger.migrate import migrate
@@ -142,6 +143,5 @@ def _settings(folder: Path, url: str, sandbox: str, policies: Path, slots: int) 
 
 def _keep(file: Path, environment: dict[str, str]) -> None:
     """Only what names this system, and readable by its owner alone: keys are in it."""
-    file.touch(mode=0o600)
     ours = {k: v for k, v in environment.items() if k.startswith("REDRESS_") and v}
-    file.write_text("".join(f"{k}={v}\n" for k, v in sorted(ours.items())), encoding="utf-8")
+    write_whole(file, "".join(f"{k}={v}\n" for k, v in sorted(ours.items())), 0o600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -100,6 +101,16 @@ def document(chance: random.Random, hit: str, inputs: int) -> dict[str, Any]:
             return made
 
 
+def in_one_currency(made: dict[str, Any]) -> dict[str, Any]:
+    """The same rules in a pack of the first currency alone."""
+    only, *others = CURRENCIES
+    text = json.dumps({**made, "currencies": [only]})
+    found: dict[str, Any] = json.loads(
+        text, object_hook=lambda map: {k: v for k, v in map.items() if k not in others}
+    )
+    return found
+
+
 def parts_of(made: dict[str, Any]) -> Parts:
     parts = read_pack(node_of(made), Collector())
     assert parts is not None
@@ -187,11 +198,12 @@ def corners(made: dict[str, Any], currency: str) -> Iterator[tuple[dict[str, Any
 
 
 def is_without_currency(made: dict[str, Any], facts: dict[str, Any]) -> bool:
-    """Facts without any amount, where rules name amounts: they are refused."""
+    """Facts without any amount, where rules name amounts in several currencies: refused."""
     money = [name for name, kind in made["inputs"].items() if kind["type"] == "money"]
     cells = [row["when"].get(n) for row in [*made["rules"], *made["accept_gaps"]] for n in money]
     names_amounts = any(True for cell in cells for _ in _numbers(cell))
-    return names_amounts and all(facts[name] is None for name in money)
+    is_open = len(made["currencies"]) > 1
+    return is_open and names_amounts and all(facts[name] is None for name in money)
 
 
 def anything(

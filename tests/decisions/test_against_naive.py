@@ -11,7 +11,7 @@ from decisions import Pack, facts_from_json
 from domain.canonical import canonical_json
 from domain.decisions import Decision
 from domain.money import Money
-from tests.decisions.helpers import NOON
+from tests.decisions.builders import NOON
 
 INPUTS: dict[str, dict[str, Any]] = {
     "plan": {"type": "enum", "values": ["a", "b", "c"]},

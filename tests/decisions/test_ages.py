@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from decisions import FactError
-from tests.decisions.helpers import NOON, findings_of, unchecked
+from tests.decisions.builders import NOON, findings_of, unchecked
 
 AGED = """\
 format: 1

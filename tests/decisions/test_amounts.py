@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from decisions import FactError, Pack
 from domain.money import Money, Rounding
-from tests.decisions.helpers import NOON, money, unchecked
+from tests.decisions.builders import NOON, money, unchecked
 
 TEXT = """\
 format: 1
@@ -104,6 +104,39 @@ def test_an_amount_beyond_what_the_product_holds_is_an_error() -> None:
 def test_a_literal_in_no_currency_is_an_error() -> None:
     with pytest.raises(FactError, match="tells no currency, and the rules name amounts by"):
         cap("{usd: 1}", None)
+
+
+@pytest.mark.parametrize(
+    ("currency", "prices"), [("usd", [None, money(9)]), ("eur", [None, money(9, "eur")])]
+)
+def test_a_pack_of_one_currency_needs_no_fact_to_tell_it(
+    currency: str, prices: list[Money | None]
+) -> None:
+    text = TEXT.replace("inputs:", f"currencies: [{currency}]\ninputs:", 1).replace("MANY", "0")
+    pack = unchecked(text.replace("CAP", f"{{{currency}: 7}}"))
+    facts = {"paid": None, "months": 1, "share": 0, "tier": "gold"}
+    for price in prices:
+        outputs = pack.decide({**facts, "price": price}, NOON).outputs
+        assert Money.model_validate(outputs["cap"]) == money(7, currency)
+    with pytest.raises(FactError, match=f"price: is in GBP; allowed: money in {currency}"):
+        pack.decide({**facts, "price": money(9, "gbp")}, NOON)
+
+
+def test_a_pack_of_one_currency_without_money_facts_names_amounts() -> None:
+    head, _, tail = TEXT.partition("inputs:")
+    tail = "\n".join(line for line in tail.splitlines() if "type: money, nullable" not in line)
+    text = f"{head}currencies: [usd]\ninputs:{tail}\n".replace("CAP", "{usd: 7}")
+    pack = unchecked(text.replace("MANY", "0"))
+    outputs = pack.decide({"months": 1, "share": 0, "tier": "gold"}, NOON).outputs
+    assert Money.model_validate(outputs["cap"]) == money(7)
+
+
+def test_two_currencies_are_not_guessed_between() -> None:
+    text = TEXT.replace("inputs:", "currencies: [usd, eur]\ninputs:", 1).replace("MANY", "0")
+    pack = unchecked(text.replace("CAP", "{usd: 7, eur: 6}"))
+    facts = {"price": None, "paid": None, "months": 1, "share": 0, "tier": "gold"}
+    with pytest.raises(FactError, match="tells no currency"):
+        pack.decide(facts, NOON)
 
 
 def test_whole_numbers_are_computed_too() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from decisions import Finding, Pack, PolicyErrors
 from decisions.regions import Budget, Space, TooComplex
-from tests.decisions.helpers import SMALL, changed
+from tests.decisions.builders import SMALL, changed
 
 HEAD = SMALL[: SMALL.index("rules:")].replace(
     "inputs:",

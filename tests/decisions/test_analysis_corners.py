@@ -14,10 +14,10 @@ from decisions.analysis import Problem, analyse
 from domain.canonical import canonical_json
 from domain.money import Money
 from tests.decisions.random_tables import (
-    CURRENCIES,
     anything,
     corners,
     document,
+    in_one_currency,
     parts_of,
     with_gaps_as_rules,
 )
@@ -99,10 +99,13 @@ def check_witness(made: dict[str, Any], problem: Problem, chance: random.Random)
 def check(seed: int) -> None:
     print(f"seed {seed}")
     chance = random.Random(seed)
-    made = document(chance, HITS[seed % 3], inputs=2)
+    check_table(document(chance, HITS[seed % 3], inputs=2), chance)
+
+
+def check_table(made: dict[str, Any], chance: random.Random) -> None:
     parts = parts_of(made)
     problems = analyse(parts.tables[0], parts)
-    for currency in CURRENCIES:
+    for currency in made["currencies"]:
         assert told(problems, currency) == wanted(made, seen_at_corners(made, currency))
     for problem in problems:
         if problem.witness is not None:
@@ -114,6 +117,18 @@ def check(seed: int) -> None:
 @pytest.mark.parametrize("seed", FEW)
 def test_the_analysis_tells_what_evaluation_at_every_corner_shows(seed: int) -> None:
     check(seed)
+
+
+def test_in_one_currency_no_amount_at_all_is_a_corner_too() -> None:
+    missed = 0
+    for seed in FEW:
+        chance = random.Random(seed)
+        both = document(chance, HITS[seed % 3], inputs=2)
+        made = in_one_currency(both)
+        print(f"seed {seed}")
+        check_table(made, chance)
+        missed += seen_at_corners(made, "usd") != seen_at_corners(both, "usd")
+    assert missed, "no table here tells the corner from the others"
 
 
 @pytest.mark.deep

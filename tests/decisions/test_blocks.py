@@ -19,7 +19,7 @@ from domain.cases import Channel
 from domain.deadlines import DayZero
 from domain.errors import InvalidRequest
 from domain.money import Money
-from tests.decisions.helpers import NOON, POLICIES, SMALL, changed, findings_of, money, shipped
+from tests.decisions.builders import NOON, POLICIES, SMALL, changed, findings_of, money, shipped
 
 CALENDARS = ("ae", "es", "il", "kr", "nl", "sa", "us-banking")
 
@@ -149,7 +149,7 @@ def with_attributes(when: str = "{attributes.card_tier: gold}") -> Pack:
 
 def test_attributes_are_inputs_of_the_rules() -> None:
     pack = with_attributes()
-    from tests.decisions.helpers import SMALL_FACTS
+    from tests.decisions.builders import SMALL_FACTS
 
     facts = {**SMALL_FACTS, **pack.attribute_facts({"card_tier": "silver", "since": "2026-01-02"})}
     assert facts["attributes.since"] == date(2026, 1, 2)

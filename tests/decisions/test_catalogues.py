@@ -6,7 +6,7 @@ import pytest
 
 from decisions import FactError, Pack
 from domain.errors import InvalidRequest
-from tests.decisions.helpers import NOON, SMALL, SMALL_FACTS, changed, findings_of, money
+from tests.decisions.builders import NOON, SMALL, SMALL_FACTS, changed, findings_of, money
 
 OFFERS = """\
 languages: [en]

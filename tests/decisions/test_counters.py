@@ -8,7 +8,7 @@ import pytest
 
 from decisions import FactError, Pack
 from domain.cases import EventKind
-from tests.decisions.helpers import NOON, SMALL_FACTS, changed, findings_of, money
+from tests.decisions.builders import NOON, SMALL_FACTS, changed, findings_of, money
 
 COUNT = (
     "{type: count, of: decided, where: {kind: refund, outcome: [open, refunded]}, "

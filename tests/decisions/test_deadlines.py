@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from decisions import FactError, Pack
 from decisions.durations import age, day_after, deadline, parse_duration, window_start
 from domain.deadlines import BusinessCalendar, DayZero
-from tests.decisions.helpers import POLICIES, changed, findings_of
+from tests.decisions.builders import POLICIES, changed, findings_of
 
 MADRID = "Europe/Madrid"
 OFFICE = BusinessCalendar(

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from decisions import FactError, Pack, Undecided
 from domain.decisions import Decision, TraceLine
 from domain.money import Money
-from tests.decisions.helpers import (
+from tests.decisions.builders import (
     NOON,
     SMALL,
     SMALL_FACTS,

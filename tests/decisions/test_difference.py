@@ -16,7 +16,7 @@ from decisions.difference import (
 )
 from decisions.sheets import markdown
 from domain.cases import Language
-from tests.decisions.helpers import NOON, POLICIES, changed
+from tests.decisions.builders import NOON, POLICIES, changed
 
 # ruff: noqa: E501 - a rule of a policy stands on one line
 LADDER = """\

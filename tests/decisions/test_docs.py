@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from decisions import Pack
-from tests.decisions.helpers import NOON, POLICIES, ROOT, changed, money
+from tests.decisions.builders import NOON, POLICIES, ROOT, changed, money
 
 PAGE = (ROOT / "docs/policy-format.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from decisions import Pack, PolicyErrors, check
-from tests.decisions.helpers import SMALL, changed, findings_of
+from tests.decisions.builders import SMALL, changed, findings_of
 from tests.decisions.test_docs import PAGE
 
 # ruff: noqa: E501 - a rule of a policy stands on one line

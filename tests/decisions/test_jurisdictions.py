@@ -15,7 +15,7 @@ from decisions.lock import LOCK, release
 from decisions.show import show
 from domain.cases import Language
 from domain.errors import Refused
-from tests.decisions.helpers import NOON, POLICIES, SMALL, SMALL_FACTS, changed, findings_of
+from tests.decisions.builders import NOON, POLICIES, SMALL, SMALL_FACTS, changed, findings_of
 
 FILES = sorted(
     path.relative_to(POLICIES).as_posix()

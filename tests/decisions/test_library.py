@@ -12,7 +12,7 @@ import pytest
 from decisions import Library, Pack, PolicyErrors, check
 from decisions.lock import LOCK, read_lock
 from domain.errors import InvalidRequest
-from tests.decisions.helpers import NOON, POLICIES, REFUND_FACTS, SMALL, changed, money
+from tests.decisions.builders import NOON, POLICIES, REFUND_FACTS, SMALL, changed, money
 
 
 def put(directory: Path, name: str, text: str) -> Path:

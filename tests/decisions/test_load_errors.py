@@ -6,7 +6,7 @@ import pytest
 
 from decisions import Pack, PolicyErrors
 from decisions.findings import Finding
-from tests.decisions.helpers import SMALL, changed, findings_of
+from tests.decisions.builders import SMALL, changed, findings_of
 
 RULE = SMALL[SMALL.index("{id: LOYAL") : SMALL.index("\n  - {id: REST")]
 

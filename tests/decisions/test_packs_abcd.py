@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from domain.decisions import Decision
-from tests.decisions.helpers import money, shipped
+from tests.decisions.builders import money, shipped
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 

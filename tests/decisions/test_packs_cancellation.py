@@ -10,7 +10,7 @@ import pytest
 
 from domain.canonical import parse_instant
 from domain.decisions import Decision
-from tests.decisions.helpers import shipped
+from tests.decisions.builders import shipped
 
 CALIFORNIA = shipped("cancellation-us-ca")
 MINNESOTA = shipped("cancellation-us-mn")

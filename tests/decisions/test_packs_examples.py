@@ -8,7 +8,7 @@ import pytest
 
 from decisions.findings import Collector
 from decisions.source import parse
-from tests.decisions.helpers import POLICIES, shipped
+from tests.decisions.builders import POLICIES, shipped
 
 PACKS = (
     "abcd-cancel", "abcd-dispute", "abcd-refund", "abcd-return",

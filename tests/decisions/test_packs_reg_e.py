@@ -17,7 +17,7 @@ from decisions import facts_from_json
 from decisions.findings import FactError
 from domain.canonical import parse_instant
 from domain.decisions import Decision
-from tests.decisions.helpers import money, shipped
+from tests.decisions.builders import money, shipped
 
 PACK = shipped("reg-e")
 NEW_YORK = ZoneInfo("America/New_York")

@@ -13,7 +13,7 @@ from domain.actors import Role
 from domain.decisions import Decision, RefundMethod, RefundVerdict
 from domain.money import Money
 from domain.refunds import RefundReason
-from tests.decisions.helpers import NOON, REFUND_FACTS, money, shipped
+from tests.decisions.builders import NOON, REFUND_FACTS, money, shipped
 
 PACK = shipped("refund")
 EXPENSES = shipped("expense-log")

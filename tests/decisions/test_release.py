@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from decisions import Library, PolicyErrors, check
 from decisions.lock import LOCK, read_lock, release
 from domain.errors import InvalidRequest, Refused
-from tests.decisions.helpers import SMALL, changed
+from tests.decisions.builders import SMALL, changed
 
 BEGINS = datetime(2026, 6, 1, tzinfo=UTC)
 BEFORE = BEGINS - timedelta(microseconds=1)
@@ -65,6 +68,30 @@ def test_a_lock_of_hashes_alone_is_read_and_added_to(policies: Path) -> None:
     lock = json.loads((policies / LOCK).read_text("utf-8"))
     assert lock["small"]["1"] == first.hash
     assert read_lock(policies)[0] == {"small": {"1": first.hash, "2": second.hash}}
+
+
+@contextmanager
+def files_end_after(size: int) -> Iterator[None]:
+    """The system takes ``size`` bytes of any file and no more, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_release_that_fails_half_way_leaves_the_old_lock_whole(policies: Path) -> None:
+    first, _ = Library.load(policies).packs
+    (policies / LOCK).write_text(json.dumps({"small": {"1": first.hash}}), "utf-8")
+    before = (policies / LOCK).read_bytes()
+    library = Library.load(policies)
+    with files_end_after(20), pytest.raises(OSError, match="File too large"):
+        release(library, policies, library.packs[1], "lin", BEFORE)
+    assert (policies / LOCK).read_bytes() == before
+    assert sorted(path.name for path in policies.iterdir()) == [LOCK, "small"]
+    released(policies)
+    assert set(read_lock(policies)[0]["small"]) == {"1", "2"}
 
 
 def refusal(directory: Path, **asked: object) -> Refused:

@@ -9,7 +9,7 @@ import pytest
 
 from decisions import Pack
 from decisions.jurisdictions import TERMS
-from tests.decisions.helpers import ROOT, changed, shipped
+from tests.decisions.builders import ROOT, changed, shipped
 
 PAGE = (ROOT / "docs/rule-books.md").read_text(encoding="utf-8")
 PROSE = re.sub(r"^```.*?^```", "", PAGE, flags=re.DOTALL | re.MULTILINE)

@@ -13,7 +13,7 @@ import pytest
 from decisions.findings import Collector
 from decisions.schema import schema_text
 from decisions.source import parse
-from tests.decisions.helpers import POLICIES, ROOT, SMALL, changed
+from tests.decisions.builders import POLICIES, ROOT, SMALL, changed
 from tests.decisions.test_docs import BLOCKS
 from tests.decisions.test_load_errors import CASES
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from decisions import Finding, Pack, PolicyErrors, check
 from decisions.findings import Collector
 from decisions.source import node_of, parse
-from tests.decisions.helpers import SMALL, changed, findings_of
+from tests.decisions.builders import SMALL, changed, findings_of
 
 HOSTILE = {
     "alias bomb": ("a: &a [1]\nb: [*a, *a, *a, *a]\n", "unsafe", 1, 4),

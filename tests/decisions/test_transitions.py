@@ -21,7 +21,7 @@ from decisions.transitions import (
 from domain.canonical import plain
 from domain.cases import Language
 from domain.money import Money
-from tests.decisions.helpers import NOON, changed
+from tests.decisions.builders import NOON, changed
 
 # ruff: noqa: E501 - a rule of a policy stands on one line
 GRANT = """\

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from decisions import Library, Pack, PolicyErrors, check
-from tests.decisions.helpers import SMALL, changed
+from tests.decisions.builders import SMALL, changed
 
 
 def write(directory: Path, version: int, begins: str, head: str = "") -> None:

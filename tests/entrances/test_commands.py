@@ -100,6 +100,20 @@ def test_lists_can_be_narrowed_and_carry_whole_ids(dev: Dev) -> None:
     assert dev.command("list", "--due", "tomorrow").code == 2
 
 
+def test_what_is_due_first_is_listed_first_and_pages_go_on(dev: Dev) -> None:
+    listed = dev.command("list", "--json").json
+    due = [each["due_at"] for each in listed if each["due_at"]]
+    assert [each["due_at"] for each in listed] == sorted(due) + [None] * (len(listed) - len(due))
+    ids = [each["case_id"] for each in listed]
+    assert 1 < len(due) < len(ids)
+    said = dev.command("list", "--limit", "3").out
+    assert [line.split()[0] for line in said.splitlines()[1:4]] == ids[:3]
+    assert f"--after {ids[2]}" in said
+    rest = dev.command("list", "--after", ids[2], "--json").json
+    assert [each["case_id"] for each in rest] == ids[3:]
+    assert dev.command("list", "--after", "refund-nowhere").code == 2
+
+
 def test_a_case_speaks_the_language_that_is_asked_for(dev: Dev, samples: Samples) -> None:
     case_id = samples["sample-01-duplicate"]["case_id"]
     spoken = {

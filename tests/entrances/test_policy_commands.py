@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from settings import ROOT
-from tests.decisions.helpers import SMALL, changed
+from tests.decisions.builders import SMALL, changed
 from tests.entrances.machine import command
 
 

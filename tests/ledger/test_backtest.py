@@ -6,7 +6,7 @@ from audit.backtest import backtest, stored_decisions
 from decisions import Pack
 from decisions.transitions import Transitions
 from ledger.books import Books
-from tests.decisions.helpers import POLICIES, REFUND_FACTS, changed
+from tests.decisions.builders import POLICIES, REFUND_FACTS, changed
 from tests.ledger.test_replay import REFUND, decided, some_decisions
 
 TEXT = (POLICIES / "refund" / "v1.yaml").read_text(encoding="utf-8")

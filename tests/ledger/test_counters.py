@@ -16,7 +16,7 @@ from domain.refunds import RefundReason, RefundRequest
 from ledger.books import Books
 from ledger.reading import Counted
 from ledger.writing import BookTransaction
-from tests.decisions.helpers import changed
+from tests.decisions.builders import changed
 from tests.ledger.builders import (
     AGENT,
     AT,

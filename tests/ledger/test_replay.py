@@ -16,7 +16,7 @@ from decisions import Pack
 from domain.canonical import canonical_json
 from domain.money import Money
 from ledger.books import Books
-from tests.decisions.helpers import POLICIES, REFUND_FACTS, SMALL, SMALL_FACTS
+from tests.decisions.builders import POLICIES, REFUND_FACTS, SMALL, SMALL_FACTS
 from tests.ledger.builders import AT
 from tests.ledger.conftest import Place
 

@@ -45,7 +45,7 @@ async def checked(
 async def test_refunds_up_to_what_was_captured_hold() -> None:
     check = await checked(refund("re_1", 5000), refund("re_2", 3000))
     assert check.holds
-    assert check.seen == "1 charges with refunds, 12 requests, 0 breaches"
+    assert check.seen == "1 charge with refunds, 12 requests, 0 breaches"
 
 
 async def test_a_cent_more_than_was_captured_breaks_it() -> None:

@@ -170,7 +170,7 @@ def test_mistakes_of_a_file_end_with_2_before_anything_is_started(tmp_path: Path
     file.write_text(EXAMPLE, encoding="utf-8")
     done = simulate(file, tmp_path / "out", "--limit", "2")
     assert done.returncode == 2, done.stdout
-    assert "limit: 2 cases hold no whole chain; allowed: 3 or more" in done.stderr
+    assert "limit: no whole chain fits in 2; allowed: 3 or more" in done.stderr
 
 
 def test_the_schema_is_that_of_the_code_and_takes_the_example() -> None:

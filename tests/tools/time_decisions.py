@@ -13,7 +13,7 @@ from typing import Any
 from decisions import Pack
 from domain.canonical import canonical_json
 from domain.money import Money
-from tests.decisions.helpers import NOON, REFUND_FACTS, shipped
+from tests.decisions.builders import NOON, REFUND_FACTS, shipped
 
 
 def thirty_by_eight(seed: int) -> tuple[Pack, list[dict[str, Any]]]:

@@ -1,0 +1,32 @@
+"""Files that are there whole, or as they were before."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_whole(path: Path, content: str | bytes, mode: int = 0o666) -> None:
+    """Put ``content`` (text as UTF-8) into ``path`` at once, and on disk before it returns.
+
+    Whoever reads meanwhile, or after a death half way, finds the old file or the new one.
+    ``mode`` less the umask is the file's from its first byte on. Two writers at a time are two
+    whole files, of which the later stays. Raises :class:`OSError`, and then nothing has changed.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # else the name may be gone after a power cut
+    finally:
+        os.close(folder)

@@ -1,0 +1,308 @@
+"""A no is judged again by somebody else; what could not be paid one way is paid another."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from activities.linked import Linked
+from client import CaseHandle
+from client import case as client_case
+from client.starting import start_case
+from domain.actors import Actor
+from domain.approvals import RefusalCode
+from domain.canonical import parse_instant
+from domain.cases import CaseEvent, EventKind, Language, Outcome, Status
+from domain.decisions import RefundMethod
+from domain.errors import InvalidRequest, Refused
+from domain.refunds import LinkInput, RefundCaseInput
+from ledger.in_words import status_in_words
+from tests.workflows.builders import AUDITOR, CUSTOMER, FINANCE, LEAD, SERVICE, a_charge, a_request
+from tests.workflows.world import Case, World, person
+
+CREDIT = RefundMethod.ACCOUNT_CREDIT
+NEWS = "The receipt shows that I paid twice."
+
+
+async def opened(world: World, charge: dict[str, Any] | None = None, **fields: Any) -> Case:
+    return await world.open_decided(charge, policy="generous", **fields)
+
+
+async def refused_case(world: World, **fields: Any) -> Case:
+    case = await opened(world, **{"reason": "courtesy", **fields})
+    assert (await world.result(case)).outcome is Outcome.REFUSED
+    return case
+
+
+async def declined_case(world: World, by: Actor = LEAD) -> Case:
+    case = await opened(world)
+    await case.handle.decline(by)
+    assert (await world.result(case)).outcome is Outcome.DECLINED
+    return case
+
+
+async def failed_case(world: World, **fields: Any) -> Case:
+    """Approved, sent, and sent back by the bank."""
+    case = await opened(world, {"refund_behaviour": "silent"}, **fields)
+    if (await world.row(case)).status is Status.AWAITING_APPROVAL:
+        await case.handle.approve(LEAD)
+    await fail(world, case)
+    return case
+
+
+async def fail(world: World, case: Case) -> None:
+    """The bank sends the money back."""
+    await world.until(case, Status.SETTLING)
+    await world.at_bank(case, status="failed")
+    looks, _ = await world.looks(case)
+    await world.advance_past(case, looks[0])
+    assert (await world.result(case)).outcome is Outcome.FAILED_AT_BANK
+
+
+def as_case(case: Case, handle: CaseHandle) -> Case:
+    return Case(handle, case.customer, case.charge)
+
+
+async def closing(world: World, case: Case) -> CaseEvent:
+    return next(e for e in await world.events(case) if e.kind is EventKind.CLOSED)
+
+
+async def next_case(world: World, case: Case) -> Case:
+    """The case by which one goes on, by the link in the books, which its decision writes."""
+    async with asyncio.timeout(60):
+        while True:
+            for event in await world.events(case):
+                if event.kind is EventKind.LINKED:
+                    return as_case(case, world.client.case(event.body["case_id"]))
+            await asyncio.sleep(0.02)
+
+
+# -- appeals ---------------------------------------------------------------------------
+
+
+async def test_a_refusal_says_until_when_it_may_be_appealed_and_what_is_offered(
+    world: World,
+) -> None:
+    case = await refused_case(world)
+    end = await closing(world, case)
+    row = await world.row(case)
+    for language in Language:
+        plain = status_in_words(row, language)
+        told = status_in_words(row, language, closing=end)
+        assert told.startswith(plain)
+        assert told.count("UTC") == 2, "both instants are named"
+
+
+async def test_an_appeal_is_decided_by_somebody_else_and_pays_once(world: World) -> None:
+    case = await declined_case(world)
+    again = as_case(case, await case.handle.appeal(CUSTOMER, NEWS))
+    await again.handle.decided()
+    with pytest.raises(Refused) as no:
+        await again.handle.approve(LEAD)
+    assert no.value.code == RefusalCode.SELF_APPROVAL
+    with pytest.raises(Refused, match="judged it before"):
+        await again.handle.delegate(person(LEAD, "other"), LEAD)
+    await again.handle.approve(person(LEAD, "other"))
+    await world.until(again, Status.SETTLING)
+    assert await world.effects(again) == 1
+    assert await world.effects(case) == 0
+    assert (await next_case(world, case)).id == again.id
+    (begin, *_) = await world.events(again)
+    assert begin.body["appeal_of"] == case.id
+    assert NEWS not in str(begin.body)
+    assert await world.client.keyring.unseal(begin.body["text"]) == NEWS
+    await world.assert_sound()
+
+
+async def test_an_appeal_is_heard_once_however_many_ask(world: World) -> None:
+    case = await refused_case(world)
+    answers = await asyncio.gather(
+        *(case.handle.appeal(CUSTOMER, f"{NEWS} {n}") for n in range(4)), return_exceptions=True
+    )
+    won = [each for each in answers if isinstance(each, CaseHandle)]
+    assert len(won) == 1
+    assert all(isinstance(each, Refused | CaseHandle) for each in answers)
+    again = as_case(case, won[0])
+    await again.handle.decided()
+    with pytest.raises(Refused) as no:
+        await case.handle.appeal(CUSTOMER, "And one more thing.")
+    assert no.value.code == RefusalCode.ALREADY_DECIDED
+    assert again.id in no.value.message
+
+
+async def test_a_no_to_an_appeal_is_final(world: World) -> None:
+    case = await declined_case(world)
+    again = as_case(case, await case.handle.appeal(CUSTOMER, NEWS))
+    await again.handle.decided()
+    await again.handle.decline(FINANCE)
+    assert (await world.result(again)).outcome is Outcome.DECLINED
+    with pytest.raises(Refused) as no:
+        await again.handle.appeal(CUSTOMER, "Please.")
+    assert no.value.code == RefusalCode.CLOSED
+    assert (await world.refused_attempts(again)) == [("appeal", "closed")]
+
+
+@pytest.mark.parametrize(
+    ("by", "text", "code"),
+    [
+        (CUSTOMER, "  ", RefusalCode.INVALID),
+        (CUSTOMER, "My first words.", RefusalCode.INVALID),
+        (CUSTOMER, "4242 4242 4242 4242", RefusalCode.INVALID),
+        (AUDITOR, NEWS, RefusalCode.NOT_AUTHORISED),
+    ],
+    ids=["nothing", "nothing new", "a card number", "who only reads"],
+)
+async def test_an_appeal_needs_something_new_from_somebody_who_may_speak(
+    world: World, by: Actor, text: str, code: RefusalCode
+) -> None:
+    case = await refused_case(world, text="My first words.")
+    with pytest.raises(Refused) as no:
+        await case.handle.appeal(by, text)
+    assert no.value.code == code
+    assert (await world.refused_attempts(case)) == [("appeal", code.value)]
+    assert (await closing(world, case)).body["appeal_until"]
+
+
+async def test_an_open_case_is_not_appealed(world: World) -> None:
+    case = await opened(world)
+    with pytest.raises(Refused) as no:
+        await case.handle.appeal(CUSTOMER, NEWS)
+    assert no.value.code == RefusalCode.TOO_EARLY
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, 1])
+async def test_an_appeal_comes_in_time_or_is_told_when_it_was_over(
+    world: World, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = await refused_case(world)
+    until = parse_instant((await closing(world, case)).body["appeal_until"])
+
+    def edge_clock() -> datetime:
+        return until + timedelta(seconds=seconds)
+
+    monkeypatch.setattr(client_case, "_now", edge_clock)
+    if seconds <= 0:
+        await (await case.handle.appeal(CUSTOMER, NEWS)).decided()
+        return
+    with pytest.raises(Refused) as no:
+        await case.handle.appeal(CUSTOMER, NEWS)
+    assert no.value.code == RefusalCode.TOO_LATE
+    assert f"{until:%Y-%m-%d %H:%M}" in no.value.message
+
+
+async def test_the_engine_judges_an_appeal_whoever_asks(world: World) -> None:
+    case = await refused_case(world)
+    running = await opened(world)
+    other = await a_charge(world.stack)
+    mine = {"customer": case.customer, "charge": case.charge}
+    wrong: list[dict[str, Any]] = [
+        {**other, "appeal_of": case.id},
+        {**mine, "appeal_of": "refund-" + "a" * 26},
+        {"customer": running.customer, "charge": running.charge, "appeal_of": running.id},
+        {**mine, "alternative_to": case.id, "alternative": "original"},
+    ]
+    for fields in wrong:
+        asked = await world.client.open_refund(a_request(policy="generous", **fields))
+        with pytest.raises(InvalidRequest) as no:
+            await asked.decided()
+        assert no.value.field in ("appeal_of", "alternative")
+    assert (await world.row(running)).status is Status.AWAITING_APPROVAL
+
+
+@pytest.mark.parametrize(("seconds", "is_heard"), [(-60, True), (1, False)])
+async def test_the_engine_judges_an_appeals_time_by_the_case(
+    world: World, seconds: int, is_heard: bool
+) -> None:
+    case = await refused_case(world)
+    until = parse_instant((await closing(world, case)).body["appeal_until"])
+    begin = until + timedelta(seconds=seconds)
+    about = {"customer": case.customer, "charge": case.charge, "appeal_of": case.id}
+    asked = await world.client.open_refund(
+        a_request(policy="generous", **about), start_delay=begin - datetime.now(UTC)
+    )
+    await world.clock.advance_to(asked.workflow, begin + timedelta(seconds=30))
+    if is_heard:
+        assert (await asked.decided()).status is Status.AWAITING_APPROVAL
+        return
+    with pytest.raises(InvalidRequest, match="the time for it ended"):
+        await asked.decided()
+
+
+# -- alternatives ----------------------------------------------------------------------
+
+
+async def test_what_a_refusal_offers_is_taken_once(world: World) -> None:
+    case = await refused_case(world)
+    taken = as_case(case, await case.handle.accept(CUSTOMER, CREDIT))
+    assert (await world.result(taken)).outcome is Outcome.CREDITED
+    assert await world.effects(taken) == 1
+    with pytest.raises(Refused) as no:
+        await case.handle.accept(CUSTOMER, CREDIT)
+    assert no.value.code == RefusalCode.ALREADY_DECIDED
+    await world.assert_sound()
+
+
+async def test_what_was_not_offered_is_not_taken(world: World) -> None:
+    case = await refused_case(world, reason="unused_period")
+    with pytest.raises(Refused, match="allowed: plan_change"):
+        await case.handle.accept(CUSTOMER, CREDIT)
+
+
+# -- when the bank sends the money back ------------------------------------------------
+
+
+async def test_money_that_came_back_is_tried_again_and_then_offered_as_credit(
+    world: World,
+) -> None:
+    case = await failed_case(world)
+    again = await next_case(world, case)
+    row = await world.until(again, Status.SETTLING)
+    assert row.rule == "FINE"
+    assert await world.effects(again) == 1
+    assert not [e for e in await world.events(again) if e.kind is EventKind.APPROVAL_RECORDED]
+    await fail(world, again)
+    end = await closing(world, again)
+    assert end.body["alternatives"] == [CREDIT.value]
+    assert end.body["goes_on"] is False
+    assert "credit" in status_in_words(await world.row(again), closing=end)
+    credited = as_case(case, await again.handle.accept(SERVICE, CREDIT))
+    assert (await world.result(credited)).outcome is Outcome.CREDITED
+    with pytest.raises(Refused) as no:
+        await again.handle.accept(SERVICE, CREDIT)
+    assert no.value.code == RefusalCode.ALREADY_DECIDED
+    await world.assert_sound()
+
+
+async def test_who_agreed_to_credit_before_is_not_asked_again(world: World) -> None:
+    case = await failed_case(world, consents_to_credit=True)
+    again = await next_case(world, case)
+    await fail(world, again)
+    credited = await next_case(world, again)
+    result = await world.result(credited)
+    assert result.outcome is Outcome.CREDITED
+    assert result.amount == (await world.result(case)).amount
+    assert [await world.effects(each) for each in (case, again, credited)] == [1, 1, 1]
+    await world.assert_sound()
+
+
+async def test_a_linked_case_is_opened_once_however_often_it_is_ordered(world: World) -> None:
+    case = await failed_case(world)
+    again = await next_case(world, case)
+    await world.until(again, Status.SETTLING)
+    started: list[str] = []
+
+    async def start(what: RefundCaseInput) -> bool:
+        started.append(what.case_id)
+        return await start_case(world.stack.temporal, what, task_queue=world.queue)
+
+    linked = Linked(world.stack.books, start)
+    order = LinkInput(case_id=case.id, attempt_seconds=30, now=datetime.now(UTC))
+    before = await world.account(again)
+    assert [await linked.open_linked_case(order) for _ in range(2)] == [again.id] * 2
+    assert started == [again.id] * 2
+    await world.calm(again)
+    assert await world.account(again) == before
+    assert await world.effects(again) == 1
