@@ -162,6 +162,7 @@ async def print_case(
         "until": instant(case.due_at, zone),
         "first answer": first_answer(case, datetime.now(UTC), zone),
         "desk": f"{case.desk} ({case.priority})",
+        "held by": case.assignee,
         "rule": f"{case.rule} ({case.policy} v{case.policy_version})",
         "provider": case.provider_id,
         "last": f"{last.kind.value.replace('_', ' ')}, {instant(last.occurred_at, zone)}"
@@ -186,16 +187,19 @@ def _ahead(at: datetime) -> str:
 
 
 def print_cases(cases: Sequence[CaseRow], now: datetime) -> None:
+    """A row for each; who holds a case and its first answer stand there where any has one."""
     answers = [first_answer(case, now) for case in cases]
+    holders = [escape(case.assignee) for case in cases]
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("case", no_wrap=True, min_width=33)
     table.add_column("is", no_wrap=True)
     table.add_column("amount", justify="right", no_wrap=True)
     table.add_column("reason")
     table.add_column("until")
-    if any(answers):
-        table.add_column("first answer")
-    for case, answer in zip(cases, answers, strict=True):
+    for heading, column in (("held by", holders), ("first answer", answers)):
+        if any(column):
+            table.add_column(heading)
+    for case, holder, answer in zip(cases, holders, answers, strict=True):
         late = case.is_unanswered(now)
         table.add_row(
             case.case_id,
@@ -203,6 +207,7 @@ def print_cases(cases: Sequence[CaseRow], now: datetime) -> None:
             amount_of(case),
             case.reason.replace("_", " "),
             instant(case.due_at),
+            *([holder] if any(holders) else []),
             *([f"[red]{answer}[/]" if late else answer] if any(answers) else []),
         )
     out.print(table)
@@ -265,6 +270,8 @@ def _short(event: StoredEvent) -> str:
             return f"{body['from']} to {body['desk']}" + (
                 ", with a reason" if body["reason"] else ""
             )
+        case EventKind.ASSIGNED:
+            return str(body["to"]) or "nobody"
         case EventKind.SURVEYED:
             return f"effort {body['effort']}, satisfaction {body['satisfaction']}" + (
                 ", with a text" if body["text"] else ""

@@ -12,7 +12,14 @@ from temporalio import activity
 
 from domain.approvals import Answer
 from domain.archives import ArchiveInput, ArchivePage
-from domain.messages import Contact, Delegation, RecordMessageInput, RemindInput, Transfer
+from domain.messages import (
+    Assignment,
+    Contact,
+    Delegation,
+    RecordMessageInput,
+    RemindInput,
+    Transfer,
+)
 from domain.refunds import (
     DecideInput,
     ExpireInput,
@@ -35,6 +42,7 @@ ARCHIVE_HISTORIES = "archive_histories"
 REMIND_APPROVERS = "remind_approvers"
 RECORD_CONTACT = "record_contact"
 RECORD_TRANSFER = "record_transfer"
+RECORD_ASSIGNMENT = "record_assignment"
 RECORD_DELEGATION = "record_delegation"
 OPEN_LINKED_CASE = "open_linked_case"
 
@@ -116,6 +124,11 @@ class MessageActivities(ABC):
     @activity.defn(name=RECORD_TRANSFER)
     async def record_transfer(self, given: RecordMessageInput[Transfer]) -> Answer:
         """Hand the case to another desk, and tell that desk."""
+
+    @abstractmethod
+    @activity.defn(name=RECORD_ASSIGNMENT)
+    async def record_assignment(self, given: RecordMessageInput[Assignment]) -> Answer:
+        """Let a person of the desk hold the case, or nobody."""
 
     @abstractmethod
     @activity.defn(name=RECORD_DELEGATION)

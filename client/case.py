@@ -37,7 +37,7 @@ from domain.linked import (
     appeal_request,
     case_id_of,
 )
-from domain.messages import Contact, Delegation, DeskMessage, Transfer
+from domain.messages import Assignment, Contact, Delegation, DeskMessage, Transfer
 from domain.refunds import RefundResult
 from ledger.projection import CaseRow
 from ledger.records import RefusedAttempt, StoredDecision
@@ -52,6 +52,7 @@ UPDATES: dict[Action | DeskAction, Any] = {
     Action.WITHDRAW: RefundCase.withdraw,
     DeskAction.CONTACT: RefundCase.contact,
     DeskAction.TRANSFER: RefundCase.transfer,
+    DeskAction.ASSIGN: RefundCase.assign,
     DeskAction.DELEGATE: RefundCase.delegate,
 }
 
@@ -204,6 +205,22 @@ class CaseHandle:
         _, sealed = await self._sealed(DeskAction.TRANSFER, by, click, "reason", reason)
         content = {"desk": desk, "reason": sealed}
         return await self._tell(DeskAction.TRANSFER, Transfer, by, click, content)
+
+    async def claim(self, by: Actor, *, click_id: str = "") -> Answer:
+        """Take the case on, out of its desk's queue; a lead may take it from somebody.
+
+        A transfer puts it into the other desk's queue. Otherwise as :meth:`contact`.
+        """
+        return await self._assign(by, by.id, click_id)
+
+    async def release(self, by: Actor, *, click_id: str = "") -> Answer:
+        """Give the case back to its desk's queue; whoever holds it may, or a lead."""
+        return await self._assign(by, "", click_id)
+
+    async def _assign(self, by: Actor, to: str, click_id: str) -> Answer:
+        click = click_id or uuid.uuid4().hex
+        await self._sealed(DeskAction.ASSIGN, by, click)
+        return await self._tell(DeskAction.ASSIGN, Assignment, by, click, {"to": to})
 
     async def delegate(
         self, by: Actor, to: Actor, *, slot: str = "", digest: str = "", click_id: str = ""

@@ -116,6 +116,24 @@ def transfer(
 
 
 @app.command()
+def claim(
+    case_id: CaseId, by: By, role: As, click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Take a case on, out of its desk's queue."""
+    run(_judge(case_id, as_json, lambda case: case.claim(
+        Actor(id=by, role=role), click_id=click_id)))  # fmt: skip
+
+
+@app.command()
+def release(
+    case_id: CaseId, by: By, role: As, click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Give a case back to its desk's queue."""
+    run(_judge(case_id, as_json, lambda case: case.release(
+        Actor(id=by, role=role), click_id=click_id)))  # fmt: skip
+
+
+@app.command()
 def delegate(
     case_id: CaseId, by: By, role: As,
     to: Annotated[str, typer.Option(help="Who is to decide: an id such as [b]mia[/b].")],

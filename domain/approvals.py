@@ -109,6 +109,7 @@ class DeskAction(StrEnum):
 
     CONTACT = "contact"
     TRANSFER = "transfer"
+    ASSIGN = "assign"
     DELEGATE = "delegate"
     SURVEY = "survey"
     APPEAL = "appeal"

@@ -72,6 +72,8 @@ class EventKind(StrEnum):
     ANSWERED = "answered"
     """Staff told the customer something."""
     TRANSFERRED = "transferred"
+    ASSIGNED = "assigned"
+    """A person took the case from the desk's queue, or put it back."""
     ACCEPTED = "accepted"
     """The provider took the order to move the money."""
     LOOKED = "looked"

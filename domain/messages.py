@@ -53,6 +53,13 @@ class Transfer(DeskMessage):
     reason: str
 
 
+class Assignment(DeskMessage):
+    """A person of the desk takes the case on (``to``: their id), or gives it back to the desk's
+    queue (empty)."""
+
+    to: str
+
+
 class Delegation(DeskMessage):
     """An approval slot is handed to a person; ``digest`` is what was shown of the case."""
 

@@ -28,11 +28,12 @@ class CaseRow(BaseModel):
     """One case as lists show it. Amounts in minor units of ``currency``, instants in UTC.
 
     ``due_at`` is when whatever it waits for must have happened; ``expected_from`` and
-    ``expected_to`` are the local dates the customer was told. ``channel`` is how the customer
-    asked, None where that was not told; ``first_response_due`` is None where the policy has no
-    such clock, which the first answer of substance stops (``first_responded_at``). ``appeal_of``
-    names the case whose no is appealed, ``alternative_to`` the one whose money is paid another way.
-    ``events`` counts the events folded into the row.
+    ``expected_to`` are the local dates the customer was told. ``assignee`` is who holds it, empty
+    while it lies in the desk's queue. ``channel`` is how the customer asked, None where that was
+    not told; ``first_response_due`` is None where the policy has no such clock, which the first
+    answer of substance stops (``first_responded_at``). ``appeal_of`` names the case whose no is
+    appealed, ``alternative_to`` the one whose money is paid another way. ``events`` counts the
+    events folded into the row.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -184,7 +185,9 @@ def _changes(row: CaseRow, event: CaseEvent) -> dict[str, Any]:
                 "due_at": parse_instant(body["next_look_at"]),
             }
         case EventKind.TRANSFERRED:
-            return {"desk": body["desk"]}
+            return {"desk": body["desk"], "assignee": ""}
+        case EventKind.ASSIGNED:
+            return {"assignee": body["to"]}
         case EventKind.CHARGEBACK_SEEN:
             return {"priority": body["priority"]}
         case EventKind.NOTICED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ async def test_staff_who_answers_stops_the_clock_and_the_metrics_tell_when(world
 
     assert (await case.handle.contact(CUSTOMER, Channel.PHONE, "any news?")).recorded
     assert (await world.row(case)).first_responded_at is None, "the customer is no answer"
-    answer = {"direction": OUTGOING, "click_id": f"{case.id}-answer"}
+    answer: dict[str, Any] = {"direction": OUTGOING, "click_id": f"{case.id}-answer"}
     for _ in range(2):
         assert (await case.handle.contact(AGENT, Channel.PHONE, "we look at it", **answer)).recorded
     told = [e for e in await world.events(case) if e.kind is EventKind.ANSWERED]
