@@ -88,6 +88,7 @@ async def facts_of(
         "refusals_same_charge": sum(case.outcome in ASKED_IN_VAIN for case in ended),
         "chargeback": charge.chargeback.value,
         "charge_refundable": charge.is_refundable,
+        "channel": request.channel.value,
         "jurisdiction": request.jurisdiction,
         "requester_role": request.requested_by.role.value,
         "linked": request.authorised_by is not None,

@@ -42,6 +42,10 @@ async def test_staff_who_answers_stops_the_clock_and_the_metrics_tell_when(world
     assert waiting.first_responded_at is None
     opened, *_ = await world.events(case)
     assert datetime.fromisoformat(opened.body["first_response_due"]) == due
+    async with world.stack.books.reading() as reading:
+        stored = await reading.decision(case.id)
+    assert stored is not None
+    assert stored.decision.facts["channel"] == "phone"
 
     assert (await case.handle.contact(CUSTOMER, Channel.PHONE, "any news?")).recorded
     assert (await world.row(case)).first_responded_at is None, "the customer is no answer"
