@@ -210,15 +210,17 @@ async def _record_loss(
     tx: BookTransaction, charge: ChargeFacts, dispute: ProviderDispute, at: datetime
 ) -> bool:
     """A chargeback that took money which had been given back already (I1)."""
-    movements = {refund.case_id or refund.id: refund for refund in charge.alive_refunds}
     given = [
         {"provider_id": refund.id, "case_id": refund.case_id, "amount": refund.amount}
-        for refund in movements.values()
+        for refund in charge.alive_refunds
     ]
+    by_refund = {refund.case_id for refund in charge.refunds}
     currency = charge.captured.currency
     for held in await tx.reading.reservations(ReservationScope.CHARGE, charge.id, currency):
-        if held.state is ReservationState.POSTED and held.case_id not in movements:
-            case = await existing_case(tx, held.case_id)  # account credit: no refund there
+        # account credit is no refund there; a refund that failed there has given nothing, also
+        # while its case has yet to hear of it
+        if held.state is ReservationState.POSTED and held.case_id not in by_refund:
+            case = await existing_case(tx, held.case_id)
             given.append(
                 {"provider_id": case.provider_id, "case_id": case.case_id, "amount": held.amount}
             )

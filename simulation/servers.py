@@ -87,17 +87,24 @@ class Server:
 
 
 class TemporalServer(Server):
-    """Temporal's development server, in memory or on a file, able to skip time."""
+    """Temporal's development server, in memory or on a file, able to skip time.
 
-    def __init__(self, database: Path | None = None, log: Path | None = None) -> None:
+    ``flags`` are further ones of its command.
+    """
+
+    def __init__(
+        self, database: Path | None = None, log: Path | None = None, flags: Sequence[str] = ()
+    ) -> None:
         super().__init__(log)
+        self._flags = tuple(flags)
         self.port = free_port()
         self.address = f"{LOOPBACK}:{self.port}"
         self._database = database
 
     async def start(self) -> None:
         """Raises :class:`Unreachable` when it does not come up."""
-        await asyncio.to_thread(self.run, temporal_command(self.port, database=self._database))
+        command = temporal_command(self.port, database=self._database)
+        await asyncio.to_thread(self.run, [*command, *self._flags])
         for _ in range(START_SECONDS * 10):
             try:
                 await TemporalClient.connect(self.address)

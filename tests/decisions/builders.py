@@ -105,4 +105,6 @@ REFUND_FACTS: dict[str, Any] = {
     "requester_role": "customer",
     "linked": False,
     "consents_to_credit": False,
+    "appeal": False,
+    "alternative": "none",
 }

@@ -252,4 +252,6 @@ def test_nothing_of_an_expense_is_refused_with_a_text() -> None:
 
 def test_the_log_s_policy_reads_no_fact_that_a_refund_does_not_have() -> None:
     assert set(EXPENSES.inputs) < set(PACK.inputs)
-    assert set(PACK.inputs) - set(EXPENSES.inputs) == {"twin_charge_hours"}
+    assert set(PACK.inputs) - set(EXPENSES.inputs) == {
+        "twin_charge_hours", "appeal", "alternative",
+    }  # fmt: skip

@@ -3,7 +3,8 @@
 ``main`` runs in a process of its own, with two more variables: ``KILL_QUEUE``, the task queue
 to listen on, and ``KILL_PLAN``, a JSON file that is read at every point:
 
-    {"case_id": "...", "point": "send_refund:committed"}     an effect boundary
+    {"case_id": "...", "point": "send_refund:committed"}     an effect boundary; "occurrence": 2
+                                                             is the second time that it is reached
     {"case_id": "...", "after_event": 7}                     the first moment at which the worker
                                                              has event 7 of the history behind it
 
@@ -19,6 +20,7 @@ import asyncio
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -56,6 +58,7 @@ class Plan:
     case_id: str = ""
     point: str = ""
     after_event: int = 0
+    occurrence: int = 1
 
     @classmethod
     def read(cls) -> Plan:
@@ -67,11 +70,16 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+_reached: Counter[str] = Counter()
+
+
 def reach(point: str, case_id: str) -> None:
-    """Die here if this is the point."""
+    """Die here if this is the point, reached as often as was planned."""
     plan = Plan.read()
     if plan.point == point and plan.case_id == case_id:
-        die()
+        _reached[case_id] += 1
+        if _reached[case_id] == plan.occurrence:
+            die()
 
 
 def reach_in_activity(point: str) -> None:
@@ -205,10 +213,20 @@ def compose() -> None:
 
 def main(environment: Mapping[str, str], log: str) -> NoReturn:
     """Be the worker that ``environment`` describes, until death; say what happens in ``log``."""
+    _become(environment, log)
+    compose()
+    os._exit(worker.run())
+
+
+def main_as_it_is(environment: Mapping[str, str], log: str) -> NoReturn:
+    """The same with nothing put in its place: death comes from outside."""
+    _become(environment, log)
+    os._exit(worker.run())
+
+
+def _become(environment: Mapping[str, str], log: str) -> None:
     os.environ.clear()
     os.environ.update(environment)
     written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(written, stream)
-    compose()
-    os._exit(worker.run())

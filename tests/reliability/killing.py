@@ -49,8 +49,8 @@ TASK_SECONDS = 2
 
 CASE_SECONDS = 90
 
-_FORKS = get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.reliability.kill_worker"])
+FORKS = get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.reliability.kill_worker"])
 
 Scenario = Callable[["Lane"], Awaitable[Case]]
 Between = Callable[[Case], Awaitable[None]]
@@ -58,16 +58,18 @@ Between = Callable[[Case], Awaitable[None]]
 
 @dataclass(frozen=True)
 class KillPoint:
-    """Where to die (see ``kill_worker``), what the provider does wrong then, and what happens
-    before the successor starts."""
+    """Where to die (see ``kill_worker``), the how manieth time it is reached, what the provider
+    does wrong then, and what happens before the successor starts."""
 
     point: str = ""
     after_event: int = 0
+    occurrence: int = 1
     fault: dict[str, Any] = field(default_factory=dict)
     between: Between | None = None
 
     def __str__(self) -> str:
-        return self.point or f"after event {self.after_event}"
+        times = f" (time {self.occurrence})" if self.occurrence > 1 else ""
+        return self.point + times if self.point else f"after event {self.after_event}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Death:
     seconds: float
 
 
-class _ShortTasks(Interceptor):
+class ShortTasks(Interceptor):
     """Workflow tasks of two seconds instead of ten: waiting is all that a longer one adds."""
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
@@ -109,7 +111,7 @@ class Lane:
             "KILL_PLAN": str(self._plan_file),
         }
         stack = world.stack
-        config: Any = {**stack.temporal.config(), "interceptors": [_ShortTasks()]}
+        config: Any = {**stack.temporal.config(), "interceptors": [ShortTasks()]}
         self.client = Client(
             TemporalClient(**config),
             stack.books,
@@ -147,7 +149,7 @@ class Lane:
         await asyncio.to_thread(self._process.join, 10)
 
     def _start_worker(self) -> None:
-        self._process = _FORKS.Process(
+        self._process = FORKS.Process(
             target=kill_worker.main, args=(self._environment, str(self._log)), daemon=True
         )
         self._process.start()
@@ -162,7 +164,7 @@ class Lane:
                 continue
             log = self._log.read_text(encoding="utf-8") if self._log.exists() else ""
             assert code == -signal.SIGKILL, f"worker {gone} ended with {code}: {log[-2000:]}"
-            _assert_gone(gone)
+            assert_gone(gone)
             self._plan_file.write_text("", encoding="utf-8")
             if self._point.between is not None and self._case is not None:
                 await self._point.between(self._case)
@@ -176,13 +178,20 @@ class Lane:
 
     # -- what scenarios call ---------------------------------------------------------
 
-    async def open(self, charge: dict[str, Any] | None = None, **fields: Any) -> Case:
-        """Open the case under the lane's plan."""
+    async def open(
+        self,
+        charge: dict[str, Any] | None = None,
+        *,
+        fault: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> Case:
+        """Open the case under the lane's plan; ``fault`` is on its order whoever dies."""
         request = a_request(**{**await a_charge(self.world.stack, **(charge or {})), **fields})
         case_id = case_id_for(CaseKind.REFUND, request["request_id"])
         self._case = Case(self.client.case(case_id), request["customer"], request["charge"])
-        if self._point.fault:
-            await self.world.fault(self._case, **self._point.fault)
+        for wrong in (fault, self._point.fault):
+            if wrong:
+                await self.world.fault(self._case, **wrong)
         self._write_plan(case_id)
         await self.client.open_refund(request)
         return self._case
@@ -191,7 +200,12 @@ class Lane:
         point = self._point
         if not (point.point or point.after_event):
             return
-        plan = {"case_id": case_id, "point": point.point, "after_event": point.after_event}
+        plan = {
+            "case_id": case_id,
+            "point": point.point,
+            "after_event": point.after_event,
+            "occurrence": point.occurrence,
+        }
         ready = self._plan_file.with_suffix(".new")
         ready.write_text(json.dumps(plan), encoding="utf-8")
         ready.replace(self._plan_file)
@@ -293,7 +307,7 @@ def _lines(value: object) -> list[str]:
     return json.dumps(value, indent=1, sort_keys=True).splitlines()
 
 
-def _assert_gone(pid: int) -> None:
+def assert_gone(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, 0)
         raise AssertionError(f"process {pid} is still there")

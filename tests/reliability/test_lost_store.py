@@ -7,12 +7,14 @@ from datetime import timedelta
 
 import pytest
 
+from activities.payments import Payments
 from domain.cases import Outcome, Status
 from domain.errors import InvalidRequest, Refused
+from domain.refunds import LookInput
 from tests.reliability.test_provider_faults import orders_of, wait_for_effect
 from tests.stack import TemporalServer
 from tests.workflows.builders import FINANCE, LARGE, LEAD, MEDIUM
-from tests.workflows.world import Case, World, living_world, person
+from tests.workflows.world import Case, World, living_world, next_case, person
 
 SECOND = person(FINANCE, "finance-2")
 REFERENCE = "74000000000000000000004"
@@ -98,6 +100,31 @@ async def test_looks_made_before_the_loss_do_not_stand_for_later_ones(
     after = [step for step in await world.steps(case) if step.startswith("look#")]
     assert len(after) > len(before)
     assert await world.effects(case) == 1
+
+
+async def test_what_was_to_be_paid_another_way_is_paid_though_the_store_was_lost(
+    world: World, own_server: TemporalServer
+) -> None:
+    """The books ended the case, and Temporal was gone before it had opened the next one."""
+    case = await world.open_decided(
+        {"refund_behaviour": "silent"}, policy="generous", consents_to_credit=True
+    )
+    await case.handle.approve(LEAD)
+    await world.until(case, Status.SETTLING)
+    await world.calm(case)
+    await world.at_bank(case, status="failed")
+    looks, _ = await world.looks(case)
+    await Payments(world.stack.books, world.stack.provider).look_at_refund(
+        LookInput(case_id=case.id, ordinal=1, now=looks[0])
+    )
+    assert (await world.row(case)).outcome is Outcome.FAILED_AT_BANK
+    await lose_the_store(own_server)
+    assert await world.client.reopen(case.id)
+    again = await next_case(world, case)
+    await world.until(again, Status.SETTLING)
+    assert [await world.effects(each) for each in (case, again)] == [1, 1]
+    await world.result(case)
+    assert await world.client.reopen(case.id) is False
 
 
 async def test_an_unknown_case_is_not_reopened(world: World) -> None:

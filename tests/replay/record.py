@@ -23,11 +23,12 @@ from typing import Any
 from temporalio.client import Client as TemporalClient
 
 from client import Client
-from domain.cases import Status
+from domain.cases import Channel, Desk, Status
 from domain.refunds import ProviderNews
+from ledger.projection import slots_of
 from tests.stack import SIGNING_KEY, TemporalServer
-from tests.workflows.builders import FINANCE, LEAD, MEDIUM, SERVICE, a_charge
-from tests.workflows.world import Case, World, empty_world
+from tests.workflows.builders import AGENT, CUSTOMER, FINANCE, LEAD, MEDIUM, SERVICE, a_charge
+from tests.workflows.world import Case, World, empty_world, next_case, person
 from workflows.converter import sealing_converter
 from workflows.refund import RefundCase
 
@@ -64,9 +65,42 @@ async def settled_by_webhook(world: World) -> Case:
     case = await world.open_settling({"refund_behaviour": "silent"}, amount_minor=MEDIUM)
     await world.calm(case)
     await world.at_bank(case, reference="74000000000000000000006")
-    news = ProviderNews(event_id="evt_1", event_type="refund.updated")
-    await case.handle.workflow.signal(RefundCase.provider_news, news)
+    await _tell(case, "refund.updated")
     return case
+
+
+async def failed_by_webhook(world: World) -> Case:
+    case = await world.open_settling({"refund_behaviour": "silent"}, amount_minor=MEDIUM)
+    await world.calm(case)
+    await world.at_bank(case, status="failed", failure_reason="expired_or_canceled_card")
+    await _tell(case, "refund.failed")
+    return case
+
+
+async def called_and_handed_over(world: World) -> Case:
+    """Everything that people do around a waiting case, and every call of the desk."""
+    case = await world.open_decided(
+        {"refund_behaviour": "silent"}, policy="patient", amount_minor=MEDIUM
+    )
+    await case.handle.contact(CUSTOMER, Channel.PHONE, "please")
+    await case.handle.transfer(AGENT, Desk.RETENTION, "theirs")
+    await case.handle.delegate(AGENT, person(AGENT, "agent-2"))
+    await world.calm(case)
+    (slot,) = slots_of(await world.events(case))
+    assert slot.escalates_at is not None
+    for instant in (slot.remind_at[0], slot.escalates_at):
+        await world.advance_past(case, instant)
+    await case.handle.approve(FINANCE)
+    await world.until(case, Status.SETTLING)
+    await world.calm(case)
+    await world.at_bank(case, reference="74000000000000000000006")
+    await _tell(case, "refund.updated")
+    return case
+
+
+async def _tell(case: Case, event_type: str) -> None:
+    news = ProviderNews(event_id="evt_1", event_type=event_type)
+    await case.handle.workflow.signal(RefundCase.provider_news, news)
 
 
 async def two_approvals(world: World) -> Case:
@@ -76,6 +110,24 @@ async def two_approvals(world: World) -> Case:
     await world.until(case, Status.SETTLING)
     looks, _ = await world.looks(case)
     await world.advance_past(case, looks[0])
+    return case
+
+
+async def paid_another_way(world: World) -> Case:
+    """The bank sends the money back, and the policy orders it once more by a case of its own."""
+    case = await world.open_settling({"refund_behaviour": "silent"}, policy="generous")
+    await world.at_bank(case, status="failed")
+    looks, _ = await world.looks(case)
+    await world.advance_past(case, looks[0])
+    return case
+
+
+async def pays_for_another(world: World) -> Case:
+    """That other case, settled by silence."""
+    case = await next_case(world, await paid_another_way(world))
+    await world.until(case, Status.SETTLING)
+    for instant in (await world.looks(case))[0]:
+        await world.advance_past(case, instant)
     return case
 
 
@@ -133,7 +185,11 @@ PATHS: dict[str, Drive] = {
     for path in (
         settled_by_look,
         settled_by_webhook,
+        failed_by_webhook,
+        called_and_handed_over,
         two_approvals,
+        paid_another_way,
+        pays_for_another,
         declined,
         withdrawn,
         expired,

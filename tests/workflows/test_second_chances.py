@@ -21,7 +21,7 @@ from domain.errors import InvalidRequest, Refused
 from domain.refunds import LinkInput, RefundCaseInput
 from ledger.in_words import status_in_words
 from tests.workflows.builders import AUDITOR, CUSTOMER, FINANCE, LEAD, SERVICE, a_charge, a_request
-from tests.workflows.world import Case, World, person
+from tests.workflows.world import Case, World, next_case, person
 
 CREDIT = RefundMethod.ACCOUNT_CREDIT
 NEWS = "The receipt shows that I paid twice."
@@ -68,16 +68,6 @@ def as_case(case: Case, handle: CaseHandle) -> Case:
 
 async def closing(world: World, case: Case) -> CaseEvent:
     return next(e for e in await world.events(case) if e.kind is EventKind.CLOSED)
-
-
-async def next_case(world: World, case: Case) -> Case:
-    """The case by which one goes on, by the link in the books, which its decision writes."""
-    async with asyncio.timeout(60):
-        while True:
-            for event in await world.events(case):
-                if event.kind is EventKind.LINKED:
-                    return as_case(case, world.client.case(event.body["case_id"]))
-            await asyncio.sleep(0.02)
 
 
 # -- appeals ---------------------------------------------------------------------------

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import math
+import random
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +20,7 @@ from sqlalchemy import select
 from domain.cases import Outcome, Status
 from ledger import tables as t
 from ledger.books import Books
+from ledger.records import OUTSIDE
 from tests.stack import WEBHOOK_SECRET
 from tests.workflows.world import BY_HAND, Case, WebProcess, World
 from web.store import Inbox
@@ -217,6 +223,195 @@ async def test_an_event_that_cannot_be_carried_yet_does_not_hold_up_those_behind
     running.cancel()
     assert [row.event_id for row in await inbox.waiting()] == ["evt_first"]
     assert carried == ["second"]
+
+
+# -- every order ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Life:
+    """What happens to one refund at the provider, and five of the webhooks that tell of it.
+
+    All of it has happened when the first of them comes, as after a day without our endpoint:
+    only then can they come in any order at all.
+    """
+
+    behaviour: str
+    happens: Callable[[World, Case], Awaitable[None]]
+    webhooks: tuple[str, str, str, str, str]
+    outcome: Outcome
+    exceptions: int
+
+
+async def arrives_and_is_charged_back(world: World, case: Case) -> None:
+    await world.at_bank(case, reference=REFERENCE)
+    await world.turn(await world.dispute(case), "lost")
+
+
+async def fails_beside_a_chargeback(world: World, case: Case) -> None:
+    await world.turn(await world.dispute(case), "lost")  # it overtakes the pending refund
+
+
+ORDERED = ("refund.created", "charge.refunded")
+DISPUTED = ("charge.dispute.created", "charge.dispute.closed")
+LIVES = {
+    life.happens.__name__: life
+    for life in (
+        Life(
+            "silent",
+            arrives_and_is_charged_back,
+            (*ORDERED, "refund.updated", *DISPUTED),
+            Outcome.REFUNDED,
+            exceptions=1,
+        ),
+        Life(
+            "stuck",
+            fails_beside_a_chargeback,
+            (*ORDERED, "refund.failed", *DISPUTED),
+            Outcome.FAILED_AT_BANK,
+            exceptions=0,
+        ),
+    )
+}
+SAMPLE = 8
+AT_ONCE = 12
+"""Cases whose webhooks come beside each other."""
+
+
+@pytest.mark.parametrize("life", LIVES)
+async def test_webhooks_in_some_orders_and_twice_come_to_the_same_books(
+    world: World, web: WebProcess, life: str
+) -> None:
+    seed = 20261125
+    orders = random.Random(seed).sample(list(itertools.permutations(LIVES[life].webhooks)), SAMPLE)
+    await assert_same_books(world, web, LIVES[life], orders, seed)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("life", LIVES)
+async def test_webhooks_in_every_order_and_twice_come_to_the_same_books(
+    world: World, web: WebProcess, life: str
+) -> None:
+    orders = list(itertools.permutations(LIVES[life].webhooks))
+    assert len(orders) == math.factorial(5)
+    await assert_same_books(world, web, LIVES[life], orders, seed=20261126)
+
+
+async def test_a_refund_that_a_lost_chargeback_overtook_is_not_told_as_given_beside_it(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_settling({"refund_behaviour": "stuck"})
+    await world.plan(mode="dropped", type="*", next=1_000)
+    await fails_beside_a_chargeback(world, case)
+    await world.stack.http.delete(f"{world.stack.sandbox_url}/_sandbox/webhooks/plan")
+    async with world.stack.books.transaction() as tx:
+        await tx.take_inbox(
+            event_id=f"evt_{case.id}",
+            event_type="charge.dispute.closed",
+            object_ids=[case.charge],
+            at=datetime.now(UTC),
+            state=OUTSIDE,
+        )
+    await world.noted()
+    assert (await world.row(case)).status is Status.SETTLING, "it has not looked yet"
+    assert len(await books_of(world, case)) == 1, "no exception: only the bank has the money"
+
+
+async def assert_same_books(
+    world: World, web: WebProcess, life: Life, orders: Sequence[tuple[str, ...]], seed: int
+) -> None:
+    """Each order in a case of its own: one by one, each carried before the next comes; and
+    again in one burst, each event twice."""
+    print(f"{len(orders)} orders of {', '.join(life.webhooks)}, each plain and twice, seed {seed}")
+    dice = random.Random(seed)
+    limit = asyncio.Semaphore(AT_ONCE)
+    runs = [(order, is_burst) for order in orders for is_burst in (False, True)]
+
+    async def live() -> Case:
+        async with limit:
+            case = await world.open_settling({"refund_behaviour": life.behaviour})
+            await life.happens(world, case)
+            return case
+
+    async def tell(case: Case, types: Sequence[str], *, is_burst: bool) -> None:
+        async with limit:
+            told = {event["type"]: event for event in found[case.charge]}
+            for type in twice(types, own) if is_burst else types:
+                body = json.dumps(told[type], indent=2).encode()
+                assert await post(world, web, body, at=int(time.time())) == 200
+                if not is_burst:
+                    await carried(world, [told[type]["id"]])
+            await carried(world, [told[type]["id"] for type in types])
+            await world.calm(case)
+
+    await world.plan(mode="dropped", type="*", next=1_000_000)
+    try:
+        cases = await asyncio.gather(*(live() for _ in runs))
+    finally:
+        await world.stack.http.delete(f"{world.stack.sandbox_url}/_sandbox/webhooks/plan")
+    found = await events_by_charge(world, life.webhooks)
+    own = random.Random(dice.random())
+    async with asyncio.TaskGroup() as group:
+        for case, (order, is_burst) in zip(cases, runs, strict=True):
+            group.create_task(tell(case, order, is_burst=is_burst))
+    await world.noted()
+
+    accounts = [await books_of(world, case) for case in cases]
+    for (order, is_burst), case, books in zip(runs, cases, accounts, strict=True):
+        how = f"{case.id}: {', '.join(order)}{', each twice' if is_burst else ''}"
+        assert books == accounts[0], how
+        assert (await world.row(case)).outcome is life.outcome, how
+        assert await world.effects(case) == 1, how
+        assert len(books) == 1 + life.exceptions, how
+        notices = [tuple(notice) for account in books for notice in account["notices"]]
+        assert len(set(notices)) == len(notices) > 1, how
+
+
+def twice(types: Sequence[str], dice: random.Random) -> list[str]:
+    """In the same order, each again somewhere behind itself."""
+    told = list(types)
+    for type in types:
+        told.insert(dice.randint(told.index(type) + 1, len(told)), type)
+    return told
+
+
+async def carried(world: World, events: Sequence[str]) -> None:
+    """Wait until the postman is done with these events."""
+    async with asyncio.timeout(30):
+        for event_id in events:
+            while await state_of(world, event_id) == "received":  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+async def events_by_charge(world: World, types: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Every event of these types that the provider has, by the charge that it is about."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    query: dict[str, Any] = {"limit": 100, "types[]": list(types)}
+    url = f"{world.stack.sandbox_url}/v1/events"
+    while True:
+        answer = await world.stack.http.get(url, params=query, headers=BY_HAND)
+        page = answer.raise_for_status().json()
+        for event in page["data"]:
+            about = event["data"]["object"]
+            charge = about["id"] if about["object"] == "charge" else about["charge"]
+            found.setdefault(charge, []).append(event)
+        if not page["has_more"]:
+            return found
+        query["starting_after"] = page["data"][-1]["id"]
+
+
+async def books_of(world: World, case: Case) -> list[dict[str, Any]]:
+    """The accounts of a case and of the exceptions on its charge, made alike."""
+    async with world.stack.books.reading() as reading:
+        rows = await reading.execute(
+            select(t.cases.c.case_id)
+            .where(t.cases.c.charge == case.charge)
+            .order_by(t.cases.c.kind.desc())
+        )
+    return [
+        await world.account(Case(world.client.case(row.case_id), case.customer, case.charge))
+        for row in rows
+    ]
 
 
 # -- the sandbox's deliveries, and our own -------------------------------------------------

@@ -29,7 +29,7 @@ from audit.verify import verify
 from client import CaseHandle, Client
 from domain.actors import Actor
 from domain.canonical import plain
-from domain.cases import Status
+from domain.cases import EventKind, Status
 from domain.refunds import RefundResult
 from ledger import tables as t
 from ledger.projection import CaseRow
@@ -272,6 +272,18 @@ class World:
         return alike
 
 
+async def next_case(world: World, case: Case) -> Case:
+    """The case by which one goes on, by the link in the books, which its decision writes."""
+    async with asyncio.timeout(60):
+        while True:
+            for event in await world.events(case):
+                if event.kind is EventKind.LINKED:
+                    return Case(
+                        world.client.case(event.body["case_id"]), case.customer, case.charge
+                    )
+            await asyncio.sleep(0.02)
+
+
 def as_the_client_saw(journal: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The journal without what a test did by hand or by a made-up fault."""
     return [dict(entry) for entry in journal if entry["fault"] is None and entry["path"] != "/"]
@@ -282,6 +294,8 @@ _DAY = re.compile(r'"\d{4}-\d\d-\d\d"')
 _HASH = re.compile(r'"[0-9a-f]{64}"')
 _REFUND = re.compile(r"\b(?:re|cbtxn)_\w+")
 _REFERENCE = re.compile(r'"7\d{22}"')
+_DISPUTE = re.compile(r"\bdu_\w+")
+_OTHER_CASE = re.compile(r"\b(refund|exception)-[a-z2-7]{26}\b")
 
 
 def _alike(text: str, case: Case, row: CaseRow | None) -> str:
@@ -296,6 +310,8 @@ def _alike(text: str, case: Case, row: CaseRow | None) -> str:
         (_HASH, '"HASH"'),
         (_REFUND, "MOVEMENT"),
         (_REFERENCE, '"REFERENCE"'),
+        (_DISPUTE, "DISPUTE"),
+        (_OTHER_CASE, r"OTHER \1"),
     ):
         text = pattern.sub(alike, text)
     return text

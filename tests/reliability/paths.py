@@ -1,0 +1,137 @@
+"""The reference paths: whole refunds as scenarios, with every boundary of their effects.
+
+A further kind of case adds its own paths in this form; the kill tests take them as they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from domain.cases import Outcome, Status
+from tests.reliability.killing import KillPoint, Lane, Scenario
+from tests.workflows.builders import FINANCE, LARGE, LEAD, MEDIUM
+from tests.workflows.world import Case
+
+REFERENCE = "74000000000000000000003"
+SILENT = {"refund_behaviour": "silent"}
+LOST = {"kind": "lost_after_commit", "count": 1}
+
+MOMENTS = ("begin", "in_transaction", "committed", "end")
+ORDER = (
+    KillPoint("order:before"),
+    KillPoint("order:flying", fault={"kind": "slow_after", "ms": 5_000, "count": 1}),
+    KillPoint("order:lost", fault=LOST),
+    KillPoint("order:after"),
+)
+
+
+def around(activity: str, occurrence: int = 1) -> list[KillPoint]:
+    """Every boundary of one execution of an activity."""
+    return [KillPoint(f"{activity}:{moment}", occurrence=occurrence) for moment in MOMENTS]
+
+
+def boundaries(*activities: str, order: tuple[KillPoint, ...] = ORDER) -> tuple[KillPoint, ...]:
+    """Those of each activity that a path runs (named twice: of both runs), and of the order."""
+    seen: dict[str, int] = {}
+    for name in activities:
+        seen[name] = seen.get(name, 0) + 1
+    each = (around(name, n) for name, times in seen.items() for n in range(1, times + 1))
+    return (*itertools.chain.from_iterable(each), *order)
+
+
+@dataclass(frozen=True)
+class ReferencePath:
+    """``outcome`` and ``effects`` are those of the run that nobody kills."""
+
+    drive: Scenario
+    outcome: Outcome
+    boundaries: tuple[KillPoint, ...]
+    effects: int = 1
+
+    def __str__(self) -> str:
+        return self.drive.__name__
+
+
+async def automatic(lane: Lane) -> Case:
+    """Nobody is asked; the bank confirms."""
+    case = await lane.open(SILENT)
+    return await _settled(lane, case, reference=REFERENCE)
+
+
+async def one_approval(lane: Lane) -> Case:
+    case = await _approved_once(lane)
+    return await _settled(lane, case, reference=REFERENCE)
+
+
+async def two_approvals(lane: Lane) -> Case:
+    case = await lane.open(SILENT, amount_minor=LARGE)
+    await lane.world.until(case, Status.AWAITING_APPROVAL)
+    await lane.calm(case)
+    await case.handle.approve(LEAD, slot="first")
+    await lane.calm(case)
+    await case.handle.approve(FINANCE, slot="second")
+    return await _settled(lane, case, reference=REFERENCE)
+
+
+async def failed_at_the_bank(lane: Lane) -> Case:
+    """The money comes back; what a policy offers instead (a credit) goes on from here."""
+    case = await _approved_once(lane)
+    return await _settled(lane, case, status="failed", failure_reason="expired_or_canceled_card")
+
+
+async def answer_lost(lane: Lane) -> Case:
+    """The provider has carried the first order out, and its answer never came."""
+    case = await lane.open(SILENT, fault=LOST)
+    return await _settled(lane, case, reference=REFERENCE)
+
+
+async def _approved_once(lane: Lane) -> Case:
+    case = await lane.open(SILENT, amount_minor=MEDIUM)
+    await lane.world.until(case, Status.AWAITING_APPROVAL)
+    await lane.calm(case)
+    await case.handle.approve(LEAD)
+    return case
+
+
+async def _settled(lane: Lane, case: Case, **word: str) -> Case:
+    """The money is under way, and then the bank's ``word`` comes by webhook."""
+    await lane.world.until(case, Status.SETTLING)
+    await lane.calm(case)
+    await lane.world.at_bank(case, **word)
+    await lane.world.result(case)
+    return case
+
+
+ONE_APPROVAL = ReferencePath(
+    one_approval,
+    Outcome.REFUNDED,
+    boundaries("decide_refund", "record_verdict", "send_refund", "look_at_refund"),
+)
+FURTHER_PATHS = (
+    ReferencePath(
+        automatic, Outcome.REFUNDED, boundaries("decide_refund", "send_refund", "look_at_refund")
+    ),
+    ReferencePath(
+        two_approvals,
+        Outcome.REFUNDED,
+        boundaries(
+            "decide_refund", "record_verdict", "record_verdict", "send_refund", "look_at_refund"
+        ),
+    ),
+    ReferencePath(
+        failed_at_the_bank,
+        Outcome.FAILED_AT_BANK,
+        boundaries("decide_refund", "record_verdict", "send_refund", "look_at_refund"),
+    ),
+    ReferencePath(
+        answer_lost,
+        Outcome.REFUNDED,
+        (
+            *boundaries("decide_refund", "send_refund", "look_at_refund", order=()),
+            KillPoint("send_refund:begin", occurrence=2),
+            KillPoint("order:before"),
+            KillPoint("order:lost"),
+        ),
+    ),
+)
