@@ -98,6 +98,7 @@ def build_worker(
             records.remind_approvers,
             messages.record_contact,
             messages.record_transfer,
+            messages.record_assignment,
             messages.record_delegation,
             linked.open_linked_case,
         ],

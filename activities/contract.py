@@ -12,7 +12,14 @@ from temporalio import activity
 
 from domain.approvals import Answer
 from domain.archives import ArchiveInput, ArchivePage
-from domain.messages import Contact, Delegation, RecordMessageInput, RemindInput, Transfer
+from domain.messages import (
+    Assignment,
+    Contact,
+    Delegation,
+    RecordMessageInput,
+    RemindInput,
+    Transfer,
+)
 from domain.refunds import (
     DecideInput,
     ExpireInput,
@@ -35,6 +42,7 @@ ARCHIVE_HISTORIES = "archive_histories"
 REMIND_APPROVERS = "remind_approvers"
 RECORD_CONTACT = "record_contact"
 RECORD_TRANSFER = "record_transfer"
+RECORD_ASSIGNMENT = "record_assignment"
 RECORD_DELEGATION = "record_delegation"
 OPEN_LINKED_CASE = "open_linked_case"
 
@@ -110,12 +118,17 @@ class MessageActivities(ABC):
     @abstractmethod
     @activity.defn(name=RECORD_CONTACT)
     async def record_contact(self, given: RecordMessageInput[Contact]) -> Answer:
-        """Record that the customer got in touch."""
+        """Record that the customer got in touch, or that staff answered."""
 
     @abstractmethod
     @activity.defn(name=RECORD_TRANSFER)
     async def record_transfer(self, given: RecordMessageInput[Transfer]) -> Answer:
         """Hand the case to another desk, and tell that desk."""
+
+    @abstractmethod
+    @activity.defn(name=RECORD_ASSIGNMENT)
+    async def record_assignment(self, given: RecordMessageInput[Assignment]) -> Answer:
+        """Let a person of the desk hold the case, or nobody."""
 
     @abstractmethod
     @activity.defn(name=RECORD_DELEGATION)

@@ -49,6 +49,16 @@ class Outcome(StrEnum):
     """An exception: finance was told, and the engine does nothing by itself."""
 
 
+A_NO = frozenset({Outcome.REFUSED, Outcome.DECLINED})
+"""Ends by which somebody said no; such a no may be appealed."""
+
+ASKED_IN_VAIN = A_NO | {Outcome.EXPIRED}
+"""Ends after which a customer may come again for the same."""
+
+SCORES = range(1, 6)
+"""What effort and satisfaction are counted in; 5 is the most of either."""
+
+
 class EventKind(StrEnum):
     OPENED = "opened"
     DECIDED = "decided"
@@ -58,7 +68,12 @@ class EventKind(StrEnum):
     ESCALATED = "escalated"
     DELEGATED = "delegated"
     CONTACTED = "contacted"
+    """The customer got in touch."""
+    ANSWERED = "answered"
+    """Staff told the customer something."""
     TRANSFERRED = "transferred"
+    ASSIGNED = "assigned"
+    """A person took the case from the desk's queue, or put it back."""
     ACCEPTED = "accepted"
     """The provider took the order to move the money."""
     LOOKED = "looked"
@@ -97,6 +112,13 @@ class Channel(StrEnum):
     SOCIAL = "social"
     WEB = "web"
     LETTER = "letter"
+
+
+class Direction(StrEnum):
+    """Who turns to whom: the customer to us, or we to the customer."""
+
+    INCOMING = "incoming"
+    OUTGOING = "outgoing"
 
 
 class Language(StrEnum):

@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from domain.actors import Actor
     from domain.approvals import Action, Answer, ApprovalSlot, Judgement, RefusalCode
-    from domain.messages import Contact, Delegation, RemindInput, Transfer
+    from domain.messages import Assignment, Contact, Delegation, RemindInput, Transfer
     from domain.refunds import CaseDescription, ProviderNews, RecordVerdictInput, RefundCaseInput
     from workflows import steps
     from workflows.connection import CASE_DESK
@@ -30,8 +30,8 @@ def refuse(code: RefusalCode, message: str) -> ApplicationError:
 
 class CaseDesk:
     """Base of the four cases: messages ``approve``, ``decline``, ``withdraw``, ``contact``,
-    ``transfer``, ``delegate``, the signal ``provider_news`` and the query ``describe``. It has
-    no ``run``."""
+    ``transfer``, ``assign``, ``delegate``, the signal ``provider_news`` and the query ``describe``.
+    It has no ``run``."""
 
     def __init__(self, case: RefundCaseInput) -> None:
         self.case = case
@@ -268,7 +268,7 @@ class CaseDesk:
 
     @workflow.update
     async def contact(self, given: Contact) -> Answer:
-        """The customer got in touch; possible until the case ends."""
+        """The customer got in touch, or staff answered; possible until the case ends."""
         return await steps.record_contact(self.case, given)
 
     @workflow.update
@@ -279,6 +279,11 @@ class CaseDesk:
             if answer.recorded:
                 workflow.upsert_search_attributes([CASE_DESK.value_set(given.desk.value)])
             return answer
+
+    @workflow.update
+    async def assign(self, given: Assignment) -> Answer:
+        """A person holds the case from here on, or nobody; possible until the case ends."""
+        return await steps.record_assignment(self.case, given)
 
     @workflow.update
     async def delegate(self, given: Delegation) -> Answer:
