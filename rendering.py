@@ -108,6 +108,14 @@ def instant(at: datetime | None, zone: str = "UTC", language: Language = Languag
     return instant_in_words(at, language, zone) if at else ""
 
 
+def first_answer(case: CaseRow, now: datetime, zone: str = "UTC") -> str:
+    """By when the customer must have one, as long as there is none."""
+    if case.first_responded_at or case.status is Status.CLOSED or not case.first_response_due:
+        return ""
+    late = "overdue since" if case.is_unanswered(now) else "by"
+    return f"{late} {instant(case.first_response_due, zone)}"
+
+
 async def words(
     reading: Reading, case: CaseRow, language: Language | None = None, zone: str = "UTC"
 ) -> str:
@@ -147,16 +155,21 @@ async def print_case(
         f"{case.reason.replace('_', ' ')}"
     )
     say(escape(await words(reading, case, language, zone)))
-    last = (await reading.events(case.case_id))[-1]
+    events = await reading.events(case.case_id)
+    last = events[-1]
     table = Table.grid(padding=(0, 2))
     rows = {
         "charge": case.charge,
         "customer": case.customer,
         "waits for": case.waits_for,
         "until": instant(case.due_at, zone),
+        "first answer": first_answer(case, datetime.now(UTC), zone),
         "desk": f"{case.desk} ({case.priority})",
+        "held by": case.assignee,
         "rule": f"{case.rule} ({case.policy} v{case.policy_version})",
         "provider": case.provider_id,
+        "goes on from": events[0].body.get("appeal_of") or events[0].body.get("alternative_to"),
+        "linked": ", ".join(e.body["case_id"] for e in events if e.kind is EventKind.LINKED),
         "last": f"{last.kind.value.replace('_', ' ')}, {instant(last.occurred_at, zone)}"
         f"{_ahead(last.occurred_at)}",
         "digest": case.digest if case.status is Status.AWAITING_APPROVAL else "",
@@ -180,22 +193,33 @@ def _ahead(at: datetime) -> str:
 # -- lists and accounts ----------------------------------------------------------------
 
 
-def print_cases(cases: Sequence[CaseRow]) -> None:
+def print_cases(cases: Sequence[CaseRow], now: datetime) -> None:
+    """A row for each; who holds a case and its first answer stand there where any has one."""
+    answers = [first_answer(case, now) for case in cases]
+    holders = [escape(case.assignee) for case in cases]
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("case", no_wrap=True, min_width=33)
     table.add_column("is", no_wrap=True)
     table.add_column("amount", justify="right", no_wrap=True)
     table.add_column("reason")
     table.add_column("until")
-    for case in cases:
+    for heading, column in (("held by", holders), ("first answer", answers)):
+        if any(column):
+            table.add_column(heading)
+    for case, holder, answer in zip(cases, holders, answers, strict=True):
+        late = case.is_unanswered(now)
         table.add_row(
             case.case_id,
             state_of(case),
             amount_of(case),
             case.reason.replace("_", " "),
             instant(case.due_at),
+            *([holder] if any(holders) else []),
+            *([f"[red]{answer}[/]" if late else answer] if any(answers) else []),
         )
     out.print(table)
+    if overdue := sum(case.is_unanswered(now) for case in cases):
+        say(f"[red]first answers overdue: {overdue:,}[/]")
 
 
 def print_timeline(
@@ -265,7 +289,7 @@ def _short(event: StoredEvent, zone: str) -> str:
             return f"slot {body['slot']}, also open to {', '.join(body['to'])}"
         case EventKind.DELEGATED:
             return f"slot {body['slot']} to {body['to']['id']} ({body['to']['role']})"
-        case EventKind.CONTACTED:
+        case EventKind.CONTACTED | EventKind.ANSWERED:
             return str(body["channel"]) + (", with a text" if body["text"] else "")
         case EventKind.EVIDENCE_ADDED:
             file = body["file"]
@@ -278,6 +302,8 @@ def _short(event: StoredEvent, zone: str) -> str:
             return f"{body['from']} to {body['desk']}" + (
                 ", with a reason" if body["reason"] else ""
             )
+        case EventKind.ASSIGNED:
+            return str(body["to"]) or "nobody"
         case EventKind.SURVEYED:
             return f"effort {body['effort']}, satisfaction {body['satisfaction']}" + (
                 ", with a text" if body["text"] else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from commands import audit, cases, operations, people, policy
+from commands import audit, cases, metrics, operations, people, policy
 from commands.one_case import the_case
 from commands.options import AsJson, Zone
 from commands.running import DONE, run
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(cases.app)
 app.add_typer(people.app)
+app.add_typer(metrics.app)
 app.add_typer(operations.app)
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")

@@ -99,6 +99,7 @@ def build_worker(
             messages.record_contact,
             messages.record_evidence,
             messages.record_transfer,
+            messages.record_assignment,
             messages.record_delegation,
             linked.open_linked_case,
         ],

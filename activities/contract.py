@@ -14,6 +14,7 @@ from domain.approvals import Answer
 from domain.archives import ArchiveInput, ArchivePage
 from domain.evidence import EvidenceAnswer
 from domain.messages import (
+    Assignment,
     Contact,
     Delegation,
     Evidence,
@@ -44,6 +45,7 @@ REMIND_APPROVERS = "remind_approvers"
 RECORD_CONTACT = "record_contact"
 RECORD_EVIDENCE = "record_evidence"
 RECORD_TRANSFER = "record_transfer"
+RECORD_ASSIGNMENT = "record_assignment"
 RECORD_DELEGATION = "record_delegation"
 OPEN_LINKED_CASE = "open_linked_case"
 
@@ -121,7 +123,7 @@ class MessageActivities(ABC):
     @abstractmethod
     @activity.defn(name=RECORD_CONTACT)
     async def record_contact(self, given: RecordMessageInput[Contact]) -> Answer:
-        """Record that the customer got in touch."""
+        """Record that the customer got in touch, or that staff answered."""
 
     @abstractmethod
     @activity.defn(name=RECORD_EVIDENCE)
@@ -132,6 +134,11 @@ class MessageActivities(ABC):
     @activity.defn(name=RECORD_TRANSFER)
     async def record_transfer(self, given: RecordMessageInput[Transfer]) -> Answer:
         """Hand the case to another desk, and tell that desk."""
+
+    @abstractmethod
+    @activity.defn(name=RECORD_ASSIGNMENT)
+    async def record_assignment(self, given: RecordMessageInput[Assignment]) -> Answer:
+        """Let a person of the desk hold the case, or nobody."""
 
     @abstractmethod
     @activity.defn(name=RECORD_DELEGATION)

@@ -629,6 +629,8 @@ def _opened_event(asked: DecideInput, pack: Pack, priority: str) -> CaseEvent:
                 "currency": request.currency,
                 "reason": request.reason,
                 "language": request.language,
+                "channel": request.channel,
+                "first_response_due": pack.first_response_due(request.channel, asked.now),
                 "jurisdiction": request.jurisdiction,
                 "text": request.text,
                 "requested_by": request.requested_by,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.cases import Outcome
+from domain.cases import ASKED_IN_VAIN
 from domain.errors import InvalidRequest
 from domain.money import Money, refundable_remainder, tax_share, total
 from domain.provider import ChargeFacts
@@ -25,8 +25,6 @@ TWINS = "twin_charge_hours"
 TAX_ATTRIBUTE = "tax_minor"
 """How a caller tells the tax in a charge, in minor units, where the provider does not know it; a
 pack that takes it declares it."""
-
-_ASKED_IN_VAIN = frozenset({Outcome.REFUSED, Outcome.DECLINED, Outcome.EXPIRED})
 
 
 async def remainder_of(reading: Reading, charge: ChargeFacts, *, but_for: str = "") -> Money:
@@ -89,9 +87,10 @@ async def facts_of(
         "tenure_days": (asked.now - (charge.customer_since or asked.now)).days,
         "refunds_12m": history.refunds,
         "concessions_12m": history.concessions,
-        "refusals_same_charge": sum(case.outcome in _ASKED_IN_VAIN for case in ended),
+        "refusals_same_charge": sum(case.outcome in ASKED_IN_VAIN for case in ended),
         "chargeback": charge.chargeback.value,
         "charge_refundable": charge.is_refundable,
+        "channel": request.channel.value,
         "jurisdiction": request.jurisdiction,
         "requester_role": request.requested_by.role.value,
         "linked": request.authorised_by is not None,

@@ -17,8 +17,8 @@ from temporalio import activity
 from activities.contract import OPEN_LINKED_CASE, LinkedActivities
 from activities.records import case_event
 from domain.actors import ENGINE
-from domain.canonical import parse_instant, sha256_of
-from domain.cases import CaseEvent, CaseKind, EventKind, Outcome
+from domain.canonical import parse_instant
+from domain.cases import A_NO, CaseEvent, CaseKind, EventKind
 from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest
 from domain.linked import (
@@ -33,8 +33,6 @@ from ledger.books import Books
 from ledger.projection import CaseRow
 from ledger.reading import Reading
 from ledger.writing import BookTransaction
-
-A_NO = frozenset({Outcome.REFUSED, Outcome.DECLINED})
 
 Start = Callable[[RefundCaseInput], Awaitable[bool]]
 """Start a case's workflow; one that runs or has ended already is left alone."""
@@ -157,7 +155,7 @@ class Linked(LinkedActivities):
             await tx.register_request(
                 request_id=request.request_id,
                 kind=CaseKind.REFUND,
-                body_hash=sha256_of(request),
+                body_hash=request.body_hash(),
                 case_id=case_id,
                 customer=request.customer,
                 at=link.now,

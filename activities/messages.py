@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from temporalio import activity
 
 from activities.contract import (
+    RECORD_ASSIGNMENT,
     RECORD_CONTACT,
     RECORD_DELEGATION,
     RECORD_EVIDENCE,
@@ -24,12 +25,20 @@ from activities.records import (
     open_slots,
     record_refusal,
 )
-from domain.actors import why_not_authentic
-from domain.approvals import Answer, DeskAction, RefusalCode, why_may_not_speak
+from domain.actors import Actor, Role, why_not_authentic
+from domain.approvals import STAFF, Answer, DeskAction, RefusalCode, why_may_not_speak
 from domain.canonical import sha256_of
-from domain.cases import Desk, EventKind
+from domain.cases import Desk, Direction, EventKind
 from domain.evidence import EvidenceAnswer, EvidenceLimits
-from domain.messages import Contact, Delegation, Evidence, M, RecordMessageInput, Transfer
+from domain.messages import (
+    Assignment,
+    Contact,
+    Delegation,
+    Evidence,
+    M,
+    RecordMessageInput,
+    Transfer,
+)
 from ledger.books import Books
 from ledger.evidence import inquiry_of, kept_already
 from ledger.projection import CaseRow
@@ -62,10 +71,13 @@ class Messages(MessageActivities):
     async def record_contact(self, given: RecordMessageInput[Contact]) -> Answer:
         async with self._books.transaction() as tx:
             case = await locked_case(tx, given.case_id)
-            answer = await self._judge(tx, case, DeskAction.CONTACT, given)
+            is_answer = given.message.direction is Direction.OUTGOING
+            refusal = _why_not_answer(given.message.signed.actor) if is_answer else None
+            answer = await self._judge(tx, case, DeskAction.CONTACT, given, refusal)
             if answer is None:
+                kind = EventKind.ANSWERED if is_answer else EventKind.CONTACTED
                 body = given.message.content()
-                await _append(tx, case, DeskAction.CONTACT, EventKind.CONTACTED, given, body)
+                await _append(tx, case, DeskAction.CONTACT, kind, given, body)
         return answer or RECORDED
 
     @activity.defn(name=RECORD_EVIDENCE)
@@ -102,6 +114,18 @@ class Messages(MessageActivities):
                     tx, case, "case.transferred", given.now, body,
                     to=DESK_NOTICE, ordinal=case.events,
                 )  # fmt: skip
+        return answer or RECORDED
+
+    @activity.defn(name=RECORD_ASSIGNMENT)
+    async def record_assignment(self, given: RecordMessageInput[Assignment]) -> Answer:
+        async with self._books.transaction() as tx:
+            case = await locked_case(tx, given.case_id)
+            answer = await self._judge(
+                tx, case, DeskAction.ASSIGN, given, _why_not_assign(case, given.message)
+            )
+            if answer is None:
+                body = {"from": case.assignee, **given.message.content()}
+                await _append(tx, case, DeskAction.ASSIGN, EventKind.ASSIGNED, given, body)
         return answer or RECORDED
 
     @activity.defn(name=RECORD_DELEGATION)
@@ -197,11 +221,31 @@ async def _append(
     await tx.append_event(event)
 
 
+def _why_not_answer(person: Actor) -> Refusal | None:
+    reason = why_may_not_speak(person, STAFF)
+    return None if reason is None else (RefusalCode.NOT_AUTHORISED, f"direction: {reason}")
+
+
 def _why_not_to(case: CaseRow, desk: Desk) -> Refusal | None:
     if desk.value != case.desk:
         return None
     others = ", ".join(other.value for other in Desk if other is not desk)
     return RefusalCode.INVALID, f"desk: the case is at {desk.value} already; allowed: {others}"
+
+
+def _why_not_assign(case: CaseRow, message: Assignment) -> Refusal | None:
+    person, holder = message.signed.actor, case.assignee
+    reason = why_may_not_speak(person, STAFF)
+    if reason is not None:
+        return RefusalCode.NOT_AUTHORISED, reason
+    if message.to not in ("", person.id):
+        return RefusalCode.INVALID, f"to: {message.to}; allowed: {person.id}, or nobody"
+    if message.to == holder:
+        held = f"{holder} holds the case already" if holder else "nobody holds the case"
+        return RefusalCode.INVALID, held
+    if holder not in ("", person.id) and person.role is not Role.LEAD:
+        return RefusalCode.NOT_AUTHORISED, f"{holder} holds the case; allowed: they, or a lead"
+    return None
 
 
 async def _why_not_delegate(

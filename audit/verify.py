@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from audit.case_checks import check_case
 from audit.case_files import case_files
 from audit.findings import Finding, Findings
+from audit.linked import check_linked
 from audit.links import check_chain, check_guards, check_rows
 from ledger import tables as t
 from ledger.books import Books
@@ -58,6 +59,7 @@ async def verify(
         all_ended = True
         async for file in case_files(reading, found):
             has_ended = check_case(file, found, now)
+            await check_linked(reading, file, found)
             all_ended = all_ended and has_ended
         if all_ended:
             await _check_nothing_pending(reading, found)

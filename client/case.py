@@ -18,7 +18,16 @@ from domain.actors import Actor, Role, SignedActor, sign
 from domain.approvals import Action, Answer, DeskAction, Judgement, RefusalCode, why_may_not_speak
 from domain.canonical import parse_instant, sha256_of
 from domain.cards import has_card_number
-from domain.cases import CaseEvent, Channel, Desk, EventKind, Outcome, Status
+from domain.cases import (
+    SCORES,
+    CaseEvent,
+    Channel,
+    Desk,
+    Direction,
+    EventKind,
+    Outcome,
+    Status,
+)
 from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest, Refused, Unreachable
 from domain.evidence import EvidenceKind, media_type_of
@@ -29,7 +38,14 @@ from domain.linked import (
     appeal_request,
     case_id_of,
 )
-from domain.messages import Contact, Delegation, DeskMessage, Evidence, Transfer
+from domain.messages import (
+    Assignment,
+    Contact,
+    Delegation,
+    DeskMessage,
+    Evidence,
+    Transfer,
+)
 from domain.refunds import RefundResult
 from ledger.evidence import inquiry_of, kept_already
 from ledger.projection import CaseRow, slots_of
@@ -46,13 +62,11 @@ UPDATES: dict[Action | DeskAction, Any] = {
     DeskAction.CONTACT: RefundCase.contact,
     DeskAction.EVIDENCE: RefundCase.evidence,
     DeskAction.TRANSFER: RefundCase.transfer,
+    DeskAction.ASSIGN: RefundCase.assign,
     DeskAction.DELEGATE: RefundCase.delegate,
 }
 
 _UNDECIDED = frozenset({Status.OPEN, Status.AWAITING_INFORMATION, Status.AWAITING_APPROVAL})
-
-SCORES = range(1, 6)
-"""What effort and satisfaction are counted in; 5 is the most of either."""
 
 POLL = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Seconds between looks into the books while a decision is awaited; the last one repeats."""
@@ -175,16 +189,24 @@ class CaseHandle:
         return await self._send(action, by, click, given)
 
     async def contact(
-        self, by: Actor, channel: Channel, text: str = "", *, click_id: str = ""
+        self,
+        by: Actor,
+        channel: Channel,
+        text: str = "",
+        *,
+        direction: Direction = Direction.INCOMING,
+        click_id: str = "",
     ) -> Answer:
-        """Record that the customer got in touch again, and what they said.
+        """Record that the customer got in touch again, or that staff answered (``outgoing``),
+        and what was said.
 
-        Possible until the case ends. ``click_id`` makes a repeat the same contact. Raises
-        :class:`Refused`; the attempt is on record.
+        Possible until the case ends; the first answer stops the first-response clock.
+        ``click_id`` makes a repeat the same contact. Raises :class:`Refused`; the attempt is on
+        record.
         """
         click = click_id or uuid.uuid4().hex
         _, sealed = await self._sealed(DeskAction.CONTACT, by, click, "text", text)
-        content = {"channel": channel, "text": sealed}
+        content = {"channel": channel, "text": sealed, "direction": direction}
         return await self._tell(DeskAction.CONTACT, Contact, by, click, content)
 
     async def evidence(
@@ -240,6 +262,22 @@ class CaseHandle:
         _, sealed = await self._sealed(DeskAction.TRANSFER, by, click, "reason", reason)
         content = {"desk": desk, "reason": sealed}
         return await self._tell(DeskAction.TRANSFER, Transfer, by, click, content)
+
+    async def claim(self, by: Actor, *, click_id: str = "") -> Answer:
+        """Take the case on, out of its desk's queue; a lead may take it from somebody.
+
+        A transfer puts it into the other desk's queue. Otherwise as :meth:`contact`.
+        """
+        return await self._assign(by, by.id, click_id)
+
+    async def release(self, by: Actor, *, click_id: str = "") -> Answer:
+        """Give the case back to its desk's queue; whoever holds it may, or a lead."""
+        return await self._assign(by, "", click_id)
+
+    async def _assign(self, by: Actor, to: str, click_id: str) -> Answer:
+        click = click_id or uuid.uuid4().hex
+        await self._sealed(DeskAction.ASSIGN, by, click)
+        return await self._tell(DeskAction.ASSIGN, Assignment, by, click, {"to": to})
 
     async def delegate(
         self, by: Actor, to: Actor, *, slot: str = "", digest: str = "", click_id: str = ""
@@ -374,7 +412,7 @@ class CaseHandle:
     ) -> None:
         last = closing.body.get(until)
         if last is None:
-            message = "this end is final"
+            message = f"the end as {closing.body['outcome']} is final"
             await self._refused(action, by, click, RefusalCode.CLOSED, message)
         step = APPEAL_STEP if action is DeskAction.APPEAL else ALTERNATIVE_STEP
         async with self.client.books.reading() as reading:
@@ -426,7 +464,7 @@ class CaseHandle:
         click: str,
         content: Mapping[str, Any],
     ) -> Answer:
-        signed = self._sign(action, by, sha256_of(content), click)
+        signed = self._sign(action, by, sha256_of(message.content_of(content)), click)
         return await self._send(action, by, click, message(signed=signed, **content))
 
     async def _send(

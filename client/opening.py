@@ -22,7 +22,6 @@ from client.starting import start_case
 from domain.actors import Actor
 from domain.approvals import RefusalCode
 from domain.archives import ArchiveSummary
-from domain.canonical import sha256_of
 from domain.cases import CaseKind, Desk
 from domain.errors import InvalidRequest, Refused, Unreachable
 from domain.linked import ALTERNATIVE_STEP, case_id_of, request_of
@@ -183,10 +182,8 @@ class Client:
     async def _register(self, case_id: str, request: RefundRequest) -> bool:
         """Whether the request is new. Raises :class:`Refused` when its id stands for another."""
         # The text goes into the hash by a keyed digest, so that the row tells nothing of it.
-        body = request.model_copy(
-            update={"text": self.keyring.lookup_hash(request.text) if request.text else ""}
-        )
-        body_hash = sha256_of(body)
+        text = self.keyring.lookup_hash(request.text) if request.text else ""
+        body_hash = request.body_hash(text)
         async with self.books.transaction() as tx:
             registered = await tx.register_request(
                 request_id=request.request_id,

@@ -13,7 +13,7 @@ from commands.one_case import past_sending, tell, the_case
 from commands.options import AsJson, CaseId, Zone
 from commands.running import DONE, REFUSED, run, with_books, with_client
 from domain.actors import Role
-from domain.cases import CaseKind, Language, Outcome, Status
+from domain.cases import CaseKind, Channel, Language, Outcome, Status
 from domain.errors import InvalidRequest
 from domain.refunds import RefundReason
 from rendering import print_cases, print_decision, print_timeline, say, show_json, spinner
@@ -42,6 +42,7 @@ def refund(
     by: Annotated[str, typer.Option("--by", help="Who asks.")] = "cli",
     role: Annotated[Role, typer.Option("--as")] = Role.SERVICE,
     language: Annotated[Language, typer.Option()] = Language.EN,
+    channel: Annotated[Channel, typer.Option(help="How the customer asked.")] = Channel.WEB,
     jurisdiction: Annotated[str, typer.Option()] = "US",
     text: Annotated[str, typer.Option(help="The customer's own words; kept encrypted.")] = "",
     consents_to_credit: Annotated[
@@ -64,6 +65,7 @@ def refund(
         "reason": reason,
         "requested_by": {"id": by, "role": role},
         "language": language,
+        "channel": channel,
         "jurisdiction": jurisdiction,
         "consents_to_credit": consents_to_credit,
         "text": text,
@@ -129,7 +131,7 @@ def show(
 def list_cases(
     status: Annotated[Status | None, typer.Option()] = None,
     kind: Annotated[CaseKind | None, typer.Option()] = None,
-    due: Annotated[str, typer.Option(help="Due before: an ISO instant.")] = "",
+    due: Annotated[str, typer.Option(help="Due before, first answers too: an ISO instant.")] = "",
     after: Annotated[str, typer.Option(help="Continue after this case of the list.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     as_json: AsJson = False,
@@ -149,7 +151,7 @@ def list_cases(
         if as_json:
             show_json(cases)
             return DONE
-        print_cases(cases)
+        print_cases(cases, datetime.now(UTC))
         if len(cases) == limit:
             say(f"[dim]more: the same with --after {cases[-1].case_id}[/]")
         return DONE

@@ -14,7 +14,7 @@ from commands.one_case import past_sending, tell, the_case, whole_id
 from commands.options import As, AsJson, By, CaseId, ClickId, Digest, Note, Zone
 from commands.running import DONE, opened_books, run, with_client
 from domain.actors import Actor, Role
-from domain.cases import Channel, Desk
+from domain.cases import Channel, Desk, Direction
 from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest
 from files import PRIVATE, write_whole
@@ -95,13 +95,18 @@ def withdraw(
 @app.command()
 def contact(
     case_id: CaseId, by: By, role: As,
-    channel: Annotated[Channel, typer.Option(help="How the customer got in touch.")],
-    text: Annotated[str, typer.Option(help="What they said; kept encrypted.")] = "",
+    channel: Annotated[Channel, typer.Option(help="By which way.")],
+    text: Annotated[str, typer.Option(help="What was said; kept encrypted.")] = "",
+    outgoing: Annotated[
+        bool, typer.Option("--outgoing", help="Staff answered the customer.")
+    ] = False,
     click_id: ClickId = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Record that the customer got in touch again."""
+    """Record that the customer got in touch again, or that staff answered."""
+    direction = Direction.OUTGOING if outgoing else Direction.INCOMING
     run(_judge(case_id, as_json, lambda case: case.contact(
-        Actor(id=by, role=role), channel, text, click_id=click_id)))  # fmt: skip
+        Actor(id=by, role=role), channel, text, direction=direction,
+        click_id=click_id)))  # fmt: skip
 
 
 @app.command()
@@ -193,6 +198,24 @@ def transfer(
     """Hand a case to another desk."""
     run(_judge(case_id, as_json, lambda case: case.transfer(
         Actor(id=by, role=role), desk, reason, click_id=click_id)))  # fmt: skip
+
+
+@app.command()
+def claim(
+    case_id: CaseId, by: By, role: As, click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Take a case on, out of its desk's queue."""
+    run(_judge(case_id, as_json, lambda case: case.claim(
+        Actor(id=by, role=role), click_id=click_id)))  # fmt: skip
+
+
+@app.command()
+def release(
+    case_id: CaseId, by: By, role: As, click_id: ClickId = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Give a case back to its desk's queue."""
+    run(_judge(case_id, as_json, lambda case: case.release(
+        Actor(id=by, role=role), click_id=click_id)))  # fmt: skip
 
 
 @app.command()

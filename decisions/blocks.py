@@ -6,7 +6,9 @@ collector and is left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from decisions.durations import parse_duration
 from decisions.findings import Collector
@@ -15,14 +17,20 @@ from decisions.shapes import entries, known_keys, one_of, read_name, rows, whole
 from decisions.source import BAD, Node
 from decisions.types import ValueType
 from domain.actors import Role
-from domain.cases import CaseKind, Language
-from domain.deadlines import BusinessCalendar, Settlement
+from domain.cases import CaseKind, Channel, Language
+from domain.deadlines import BusinessCalendar, OfficeHours, Settlement
 from domain.decisions import RefundMethod
 
 LANGUAGES = tuple(language.value for language in Language)
 SLOT_KEYS = ("id", "roles", "expires", "remind", "escalate")
 ESCALATION_KEYS = ("after", "to")
-TIMER_KEYS = ("calendar", "settlement", "information", "appeal", "alternative")
+TIMER_KEYS = (
+    "calendar", "settlement", "information", "appeal", "alternative", "first_response",
+)  # fmt: skip
+RESPONSE_KEYS = ("hours", "default", *(channel.value for channel in Channel))
+MOST_OFFICE_MINUTES = 10_000
+CLOCK = r"(?:([01][0-9]|2[0-3]):([0-5][0-9])|(24):(00))"
+"""An hour of the day as ``hours`` writes it; 24:00 is the day's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +84,25 @@ class SettlementRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponseRule:
+    """A first answer within so many minutes of these office hours."""
+
+    minutes: int
+    hours: OfficeHours
+
+
+@dataclass(frozen=True, slots=True)
 class Timers:
     """The ``timers`` block. ``information_days`` are business days of the calendar after a
     question to the customer, ``appeal_days`` and ``alternative_days`` after a case's end; 0 where
-    the pack has none."""
+    the pack has none. A channel that ``first_response`` lacks has no clock."""
 
     calendar: str | None = None
     settlement: SettlementRule | None = None
     information_days: int = 0
     appeal_days: int = 0
     alternative_days: int = 0
+    first_response: Mapping[Channel, ResponseRule] = field(default_factory=dict)
 
 
 def read_timers(
@@ -121,12 +138,109 @@ def read_timers(
             allowed="alternative: 20bd",
         )  # fmt: skip
     information, appeal = (_days_after(node, key, into) for key in ("information", "appeal"))
-    return Timers(calendar, rule, information, appeal, alternative)
+    responses = _read_first_response(node.get("first_response"), into)
+    return Timers(calendar, rule, information, appeal, alternative, responses)
 
 
 def _days_after(node: Node, key: str, into: Collector) -> int:
     item = node.get(key)
     return 0 if item is None else _business_days(item, into) or 0
+
+
+def _read_first_response(node: Node | None, into: Collector) -> dict[Channel, ResponseRule]:
+    """``first_response: {hours: {open, close}, phone: {within: 15min, hours: …}, default: …}``."""
+    if node is None or node.value is BAD:
+        return {}
+    if not isinstance(node.value, dict):
+        into.add(node, "wrong-type", f"first_response is a map, not {node.shape()}",
+                 allowed=RESPONSE_KEYS)  # fmt: skip
+        return {}
+    known_keys(node, RESPONSE_KEYS, into)
+    if not any(node.get(key) for key in RESPONSE_KEYS[1:]):
+        into.add(node, "missing-key", "first_response names no channel and no default",
+                 allowed=RESPONSE_KEYS[1:])  # fmt: skip
+    hours = _read_hours(node.get("hours"), into)
+    found = {
+        key: _read_response(item, hours, node.get("hours") is not None, into)
+        for key in RESPONSE_KEYS[1:]
+        if (item := node.get(key)) is not None
+    }
+    usual = found.get("default")
+    return {
+        channel: rule
+        for channel in Channel
+        if (rule := found.get(channel.value, usual)) is not None
+    }
+
+
+def _read_response(
+    node: Node, usual: OfficeHours | None, has_usual: bool, into: Collector
+) -> ResponseRule | None:
+    if node.value is BAD:
+        return None
+    if not isinstance(node.value, dict):
+        into.add(node, "wrong-type", f"{node.shape()} where a clock belongs",
+                 allowed="{within: 15min}")  # fmt: skip
+        return None
+    known_keys(node, ("within", "hours"), into)
+    own = node.get("hours")
+    if own is None and not has_usual:
+        into.add(node, "missing-key", "hours is missing, here and for every channel",
+                 allowed='hours: {open: "09:00", close: "18:00"}')  # fmt: skip
+    hours = usual if own is None else _read_hours(own, into)
+    within = node.get("within")
+    if within is None:
+        into.add(node, "missing-key", "within is missing: how many minutes of the office hours")
+        return None
+    minutes = _office_minutes(within, into)
+    return None if minutes is None or hours is None else ResponseRule(minutes, hours)
+
+
+def _office_minutes(node: Node, into: Collector) -> int | None:
+    if node.value is BAD:
+        return None
+    try:
+        length = parse_duration(node.value if isinstance(node.value, str) else "")
+        if length.unit != "min":
+            raise ValueError
+    except ValueError:
+        into.add(node, "wrong-type", f"{node.shape()} is no length here", allowed="15min, 480min")
+        return None
+    if not 1 <= length.count <= MOST_OFFICE_MINUTES:
+        into.add(node, "out-of-range", f"from 1min to {MOST_OFFICE_MINUTES}min")
+        return None
+    return length.count
+
+
+def _read_hours(node: Node | None, into: Collector) -> OfficeHours | None:
+    if node is None or node.value is BAD:
+        return None
+    if not isinstance(node.value, dict):
+        into.add(node, "wrong-type", f"hours is a map, not {node.shape()}",
+                 allowed='{open: "09:00", close: "18:00"}')  # fmt: skip
+        return None
+    known_keys(node, ("open", "close"), into)
+    opens, closes = _clock(node, "open", into), _clock(node, "close", into)
+    if opens is None or closes is None:
+        return None
+    if opens >= closes:
+        into.add(node, "empty-interval", "the office closes before it opens")
+        return None
+    return OfficeHours(open=opens, close=closes)
+
+
+def _clock(node: Node, key: str, into: Collector) -> int | None:
+    """A quoted hour under ``key`` in minutes of the day, or None with a finding."""
+    text = read_name(node, key, into)
+    if text is None:
+        return None
+    match = re.fullmatch(CLOCK, text)
+    if match is None:
+        place = node.get(key) or node
+        into.add(place, "wrong-type", f"{text!r} is no hour", allowed='"09:00", "24:00"')
+        return None
+    hour, minute = (int(part) for part in match.groups() if part)
+    return 60 * hour + minute
 
 
 def _read_settlement(node: Node, into: Collector) -> SettlementRule | None:

@@ -29,10 +29,9 @@ PARAMETERS: dict[str, ValueType] = {
     "plan": ValueType("name"),
     "voucher": ValueType("name"),
     "flag": ValueType("name"),
-    "first_response": ValueType("duration"),
 }
 """What a kind may be told: a share, lengths, an amount by currency, names of the caller's own
-things (a target plan, a voucher, a flag), a length of time."""
+things (a target plan, a voucher, a flag)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ KINDS: dict[str, ItemKind] = {
     "fee_type": ItemKind(),
     "claim": ItemKind(),
     "tier": ItemKind(),
-    "channel": ItemKind(may=("first_response",)),
+    "channel": ItemKind(),
     "blocker": ItemKind(),
     "duty": ItemKind(),
     "action": ItemKind(),

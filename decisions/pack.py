@@ -28,7 +28,7 @@ from decisions.table import Table
 from decisions.types import ValueType, from_json, ids_of
 from domain.actors import Role
 from domain.canonical import canonical_json, sha256_of
-from domain.cases import Language
+from domain.cases import Channel, Language
 from domain.deadlines import BusinessCalendar, Settlement
 from domain.decisions import Decision
 from domain.errors import InvalidRequest
@@ -264,6 +264,14 @@ class Pack:
     def alternative_until(self, ended_at: datetime) -> datetime | None:
         """Until which instant (UTC) what a case offers at its end stands; None where nothing."""
         return self._days_after(ended_at, self._parts.timers.alternative_days)
+
+    def first_response_due(self, channel: Channel, asked_at: datetime) -> datetime | None:
+        """By when (UTC) a customer who asked so must have a first answer; None where no clock
+        runs for the channel. Raises ``ValueError`` past the years that the calendar knows."""
+        rule = self._parts.timers.first_response.get(channel)
+        if rule is None:
+            return None
+        return self.calendar().after_office_minutes(asked_at, rule.minutes, rule.hours)
 
     def _days_after(self, at: datetime, business_days: int) -> datetime | None:
         return self.calendar().instant_after(at, business_days) if business_days else None

@@ -11,7 +11,14 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from decisions.blocks import ESCALATION_KEYS, LANGUAGES, SLOT_KEYS, TIMER_KEYS
+from decisions.blocks import (
+    CLOCK,
+    ESCALATION_KEYS,
+    LANGUAGES,
+    RESPONSE_KEYS,
+    SLOT_KEYS,
+    TIMER_KEYS,
+)
 from decisions.calendars import CALENDAR_KEYS, WEEKDAYS
 from decisions.catalogues import KINDS, PARAMETERS
 from decisions.conditions import AGES, SET_TESTS
@@ -105,8 +112,8 @@ def _counter(kind: str, events: Iterable[EventKind]) -> Schema:
 def _parameter(kind: ValueType) -> Schema:
     if kind.kind == "money":
         return ref("amounts")
-    if kind.kind in ("name", "duration"):
-        return ref("length") if kind.kind == "duration" else TEXT
+    if kind.kind == "name":
+        return TEXT
     return {"type": "integer", "minimum": kind.low, "maximum": kind.high}
 
 
@@ -245,9 +252,14 @@ def _timers() -> Schema:
         "on_failure": listed(words([method.value for method in RefundMethod])),
     }  # fmt: skip
     needed = ["min_business_days", "max_business_days"]
+    hour = {"type": "string", "pattern": f"^{CLOCK}$"}
+    hours = shape({"open": hour, "close": hour}, ["open", "close"])
+    minutes = {"type": "string", "pattern": "^[0-9]{1,7}min$"}
+    clock = shape({"within": minutes, "hours": hours}, ["within"])
     known = {
         "calendar": TEXT, "settlement": shape(settlement, needed),
         "information": TEXT, "appeal": TEXT, "alternative": TEXT,
+        "first_response": shape({"hours": hours} | dict.fromkeys(RESPONSE_KEYS[1:], clock)),
     }  # fmt: skip
     return shape({key: known[key] for key in TIMER_KEYS})
 

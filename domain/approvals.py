@@ -109,6 +109,7 @@ class DeskAction(StrEnum):
 
     CONTACT = "contact"
     TRANSFER = "transfer"
+    ASSIGN = "assign"
     DELEGATE = "delegate"
     EVIDENCE = "evidence"
     SURVEY = "survey"
@@ -119,12 +120,15 @@ class DeskAction(StrEnum):
 MAY_SPEAK = frozenset({Role.CUSTOMER, Role.SERVICE, Role.AGENT, Role.LEAD, Role.FINANCE})
 """Who may tell a case something; auditors, publishers and admins leave no word in one."""
 
+STAFF = MAY_SPEAK - {Role.CUSTOMER, Role.SERVICE}
+"""Who may answer a customer, in their own name."""
 
-def why_may_not_speak(person: Actor) -> str | None:
-    """None when the person's role may tell a case something, else which roles may."""
-    if person.role in MAY_SPEAK:
+
+def why_may_not_speak(person: Actor, roles: Collection[Role] = MAY_SPEAK) -> str | None:
+    """None when the person's role may tell a case something, else which of ``roles`` may."""
+    if person.role in roles:
         return None
-    allowed = ", ".join(sorted(role.value for role in MAY_SPEAK))
+    allowed = ", ".join(sorted(role.value for role in roles))
     return f"role {person.role.value} may not; allowed: {allowed}"
 
 

@@ -50,6 +50,16 @@ class Outcome(StrEnum):
     """An exception: finance was told, and the engine does nothing by itself."""
 
 
+A_NO = frozenset({Outcome.REFUSED, Outcome.DECLINED})
+"""Ends by which somebody said no; such a no may be appealed."""
+
+ASKED_IN_VAIN = A_NO | {Outcome.EXPIRED}
+"""Ends after which a customer may come again for the same."""
+
+SCORES = range(1, 6)
+"""What effort and satisfaction are counted in; 5 is the most of either."""
+
+
 class EventKind(StrEnum):
     OPENED = "opened"
     DECIDED = "decided"
@@ -59,10 +69,15 @@ class EventKind(StrEnum):
     ESCALATED = "escalated"
     DELEGATED = "delegated"
     CONTACTED = "contacted"
+    """The customer got in touch."""
+    ANSWERED = "answered"
+    """Staff told the customer something."""
     EVIDENCE_ADDED = "evidence_added"
     INFORMATION_REQUESTED = "information_requested"
     """The customer was asked for something, until a deadline."""
     TRANSFERRED = "transferred"
+    ASSIGNED = "assigned"
+    """A person took the case from the desk's queue, or put it back."""
     ACCEPTED = "accepted"
     """The provider took the order to move the money."""
     LOOKED = "looked"
@@ -101,6 +116,13 @@ class Channel(StrEnum):
     SOCIAL = "social"
     WEB = "web"
     LETTER = "letter"
+
+
+class Direction(StrEnum):
+    """Who turns to whom: the customer to us, or we to the customer."""
+
+    INCOMING = "incoming"
+    OUTGOING = "outgoing"
 
 
 class Language(StrEnum):

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from typing import Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.decisions import RefundMethod
+
+DAY_MINUTES = 24 * 60
 
 
 class DayZero(StrEnum):
@@ -85,6 +88,55 @@ class BusinessCalendar(BaseModel):
         if self.cutoff is None:
             return datetime.combine(day + timedelta(days=1), time(0), zone).astimezone(UTC)
         return datetime.combine(day, self.cutoff, zone).astimezone(UTC)
+
+    def after_office_minutes(
+        self, received: datetime, minutes: int, hours: OfficeHours
+    ) -> datetime:
+        """The UTC instant at which the office has been open for ``minutes`` since ``received``.
+
+        It is open on business days from the instant at which the clocks first show ``hours.open``
+        to the one at which they first show ``hours.close``, so that a day on which they are
+        changed counts what it really had. Cut-off and day 0 have no part in it. What runs out
+        with the closing hour is due then, and not on the next morning. ``minutes`` is 1 or more;
+        raises ``ValueError`` past the known years.
+        """
+        zone, left = ZoneInfo(self.zone), timedelta(minutes=minutes)
+        day = received.astimezone(zone).date() - timedelta(days=1)
+        while True:
+            day = self.next_business_day(day)
+            opens = max(_first_shown(day, hours.open, zone), received.astimezone(UTC))
+            closes = _first_shown(day, hours.close, zone)
+            if closes - opens >= left:
+                return opens + left
+            left -= max(closes - opens, timedelta())
+
+
+class OfficeHours(BaseModel):
+    """From when until when somebody answers, in minutes of the local day; 1440 is its end."""
+
+    model_config = ConfigDict(frozen=True)
+
+    open: int = Field(ge=0)
+    close: int = Field(le=DAY_MINUTES)
+
+    @model_validator(mode="after")
+    def _opens_before_it_closes(self) -> Self:
+        if self.open >= self.close:
+            raise ValueError(f"hours from minute {self.open} to {self.close} are none")
+        return self
+
+
+def _first_shown(day: date, minute: int, zone: ZoneInfo) -> datetime:
+    """The UTC instant at which the clocks of ``zone`` first show that minute of ``day``; where
+    they are put forward over it, the instant of that."""
+    wanted = datetime.combine(day, time(0)) + timedelta(minutes=minute)
+    at = wanted.replace(tzinfo=zone).astimezone(UTC)
+    if at.astimezone(zone).replace(tzinfo=None) == wanted:
+        return at
+    at = wanted.replace(tzinfo=zone, fold=1).astimezone(UTC)  # in a gap the second fold is before
+    while at.astimezone(zone).replace(tzinfo=None) < wanted:
+        at += timedelta(minutes=1)
+    return at
 
 
 class Settlement(BaseModel):

@@ -19,9 +19,9 @@ ALTERNATIVE_STEP = "link:alternative"
 """Steps at which the first case names the one by which it goes on: once each."""
 
 _KEPT = (
-    "request_id", "customer", "charge", "currency", "reason", "language", "jurisdiction", "text",
-    "requested_by", "authorised_by", "consents_to_credit", "appeal_of", "alternative_to",
-    "alternative",
+    "request_id", "customer", "charge", "currency", "reason", "language", "channel",
+    "jurisdiction", "text", "requested_by", "authorised_by", "consents_to_credit", "appeal_of",
+    "alternative_to", "alternative",
 )  # fmt: skip
 _ATTRIBUTE = "attributes."
 

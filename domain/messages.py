@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from domain.actors import Actor, SignedActor
-from domain.cases import Channel, Desk
+from domain.cases import Channel, Desk, Direction
 from domain.evidence import EvidenceFile, EvidenceKind
 
 
@@ -24,15 +25,26 @@ class DeskMessage(BaseModel):
     signed: SignedActor
 
     def content(self) -> dict[str, Any]:
-        """The message by its fields, without who sent it."""
-        return {name: getattr(self, name) for name in type(self).model_fields if name != "signed"}
+        """The message by its fields, without who sent it; see :meth:`content_of`."""
+        return self.content_of({name: getattr(self, name) for name in type(self).model_fields})
+
+    @classmethod
+    def content_of(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What is signed and kept of ``fields``. One that has its default is left out: a message
+        that was signed before there was the field says the same."""
+        return {
+            name: value
+            for name, value in fields.items()
+            if name != "signed" and value != cls.model_fields[name].default
+        }
 
 
 class Contact(DeskMessage):
-    """A further contact of the customer; ``text`` is what was said, sealed."""
+    """A further contact between customer and staff; ``text`` is what was said, sealed."""
 
     channel: Channel
     text: str
+    direction: Direction = Direction.INCOMING
 
 
 class Evidence(DeskMessage):
@@ -49,6 +61,13 @@ class Transfer(DeskMessage):
 
     desk: Desk
     reason: str
+
+
+class Assignment(DeskMessage):
+    """A person of the desk takes the case on (``to``: their id), or gives it back to the desk's
+    queue (empty)."""
+
+    to: str
 
 
 class Delegation(DeskMessage):

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from domain.actors import Actor, SignedActor
 from domain.approvals import Action, ApprovalSlot
-from domain.cases import Language, Outcome
+from domain.canonical import sha256_of
+from domain.cases import Channel, Language, Outcome
 from domain.decisions import RefundMethod, RefundVerdict
 from domain.money import LARGEST_MINOR, Money
 
@@ -63,9 +64,10 @@ class RefundRequest(BaseModel):
     """What is asked, as the workflow carries it: references and sealed text, no personal data.
 
     ``amount_minor`` None asks for all that remains. ``customer`` and ``charge`` are the
-    provider's ids. ``text`` is the customer's own words, sealed under the customer's key.
-    ``appeal_of`` names the case whose no is appealed; ``alternative_to`` the case that could not
-    pay as it was asked to, and ``alternative`` the way that is taken instead.
+    provider's ids. ``channel`` is how the customer asked, ``text`` is in their own words, sealed
+    under the customer's key. ``appeal_of`` names the case whose no is appealed;
+    ``alternative_to`` the case that could not pay as it was asked to, and ``alternative`` the way
+    that is taken instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +80,7 @@ class RefundRequest(BaseModel):
     reason: RefundReason
     requested_by: Actor
     language: Language = Language.EN
+    channel: Channel = Channel.WEB
     jurisdiction: str = Field(default="US", pattern=r"^[A-Z]{2}(-[A-Z]{2})?$")
     consents_to_credit: bool = False
     text: str = Field(default="", max_length=LONGEST_SEALED)
@@ -87,6 +90,21 @@ class RefundRequest(BaseModel):
     alternative_to: str | None = Field(default=None, pattern=CASE_ID)
     alternative: RefundMethod | None = None
     policy: str = Field(default="refund", pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+
+    def body_hash(self, text: str = "") -> str:
+        """What tells requests of one id apart; ``text`` stands for the customer's own words.
+
+        The channel has no part in it: a request is the same whichever way it comes by. Fields
+        that came later have none while they are empty, so that a request of before them is still
+        itself.
+        """
+        later = {"appeal_of", "alternative_to", "alternative"}
+        body = {
+            name: value
+            for name, value in {**dict(self), "text": text}.items()
+            if name != "channel" and not (name in later and value is None)
+        }
+        return sha256_of(body)
 
 
 class RefundCaseInput(BaseModel):

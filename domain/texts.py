@@ -129,12 +129,11 @@ CATALOGUE: dict[str, dict[Language, str]] = {
         Language.KO: "다시 한 번 송금합니다.",
     },
     "ending.account_credit": {
-        Language.EN: "Until {until} we can add {amount} to your account as credit instead: just "
-        "tell us that you agree.",
-        Language.ES: "Hasta el {until} podemos abonar {amount} como saldo en su cuenta: solo tiene "
-        "que decirnos que está de acuerdo.",
-        Language.KO: "{until}까지 동의해 주시면 대신 {amount}을(를) 계정에 "
-        "적립해 드릴 수 있습니다.",
+        Language.EN: "Until {until} you may take account credit instead: just tell us that you "
+        "agree.",
+        Language.ES: "Hasta el {until} puede optar por un saldo en su cuenta: solo tiene que "
+        "decirnos que está de acuerdo.",
+        Language.KO: "{until}까지 동의해 주시면 대신 계정 크레딧으로 받으실 수 있습니다.",
     },
     "ending.goes_on": {
         Language.EN: "As agreed, {amount} is being added to your account as credit.",

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from domain.actors import Actor
 from domain.approvals import ApprovalSlot
 from domain.canonical import parse_instant
-from domain.cases import CaseEvent, CaseKind, EventKind, Outcome, Status
+from domain.cases import CaseEvent, CaseKind, Channel, EventKind, Outcome, Status
 
 SENDING_PATIENCE = timedelta(hours=23)
 """How long an order may be on its way to the provider: it may forget an idempotency key
@@ -28,8 +28,12 @@ class CaseRow(BaseModel):
     """One case as lists show it. Amounts in minor units of ``currency``, instants in UTC.
 
     ``due_at`` is when whatever it waits for must have happened; ``expected_from`` and
-    ``expected_to`` are the local dates the customer was told. ``events`` counts the events
-    folded into the row.
+    ``expected_to`` are the local dates the customer was told. ``assignee`` is who holds it, empty
+    while it lies in the desk's queue. ``channel`` is how the customer asked, None where that was
+    not told; ``first_response_due`` is None where the policy has no such clock, which the first
+    answer of substance stops (``first_responded_at``). ``appeal_of`` names the case whose no is
+    appealed, ``alternative_to`` the one whose money is paid another way. ``events`` counts the
+    events folded into the row.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,7 +68,21 @@ class CaseRow(BaseModel):
     opened_at: datetime
     closed_at: datetime | None = None
     business_key: str | None = None
+    channel: Channel | None = None
+    first_response_due: datetime | None = None
+    first_responded_at: datetime | None = None
+    appeal_of: str | None = None
+    alternative_to: str | None = None
     events: int = 0
+
+    def is_unanswered(self, now: datetime) -> bool:
+        """Whether the customer should have had a first answer before ``now`` and has none."""
+        return (
+            self.status is not Status.CLOSED
+            and self.first_responded_at is None
+            and self.first_response_due is not None
+            and self.first_response_due < now
+        )
 
 
 def project(row: CaseRow | None, event: CaseEvent) -> CaseRow:
@@ -80,6 +98,8 @@ def project(row: CaseRow | None, event: CaseEvent) -> CaseRow:
             f"{event.case_id}:{event.step}: a {event.kind.value} event without {error}"
         ) from error
     update: dict[str, Any] = {"events": changed.events + 1}
+    if changed.first_responded_at is None and _answers(event):
+        update["first_responded_at"] = event.occurred_at
     if event.policy_hash:
         update["policy"] = event.policy
         update["policy_version"] = event.policy_version
@@ -128,8 +148,20 @@ def _opened(event: CaseEvent) -> CaseRow:
         language=body["language"],
         jurisdiction=body["jurisdiction"],
         business_key=body.get("business_key"),
+        channel=Channel(body["channel"]) if body.get("channel") else None,
+        first_response_due=_instant(body.get("first_response_due")),
+        appeal_of=body.get("appeal_of"),
+        alternative_to=body.get("alternative_to"),
         opened_at=event.occurred_at,
     )
+
+
+def _answers(event: CaseEvent) -> bool:
+    """Whether the customer was told something of substance: by the notice of an order or of an
+    end, or by staff. An acknowledgement is none, nor is the customer's own withdrawal."""
+    if event.kind is EventKind.CLOSED:
+        return event.body["outcome"] not in (Outcome.WITHDRAWN, Outcome.RECORDED)
+    return event.kind in (EventKind.ACCEPTED, EventKind.ANSWERED)
 
 
 def _changes(row: CaseRow, event: CaseEvent) -> dict[str, Any]:
@@ -159,7 +191,9 @@ def _changes(row: CaseRow, event: CaseEvent) -> dict[str, Any]:
                 "due_at": parse_instant(body["next_look_at"]),
             }
         case EventKind.TRANSFERRED:
-            return {"desk": body["desk"]}
+            return {"desk": body["desk"], "assignee": ""}
+        case EventKind.ASSIGNED:
+            return {"assignee": body["to"]}
         case EventKind.CHARGEBACK_SEEN:
             return {"priority": body["priority"]}
         case EventKind.NOTICED:
@@ -173,6 +207,7 @@ def _changes(row: CaseRow, event: CaseEvent) -> dict[str, Any]:
             | EventKind.DELEGATED
             | EventKind.CONTACTED
             | EventKind.EVIDENCE_ADDED
+            | EventKind.ANSWERED
             | EventKind.REPINNED  # what was decided stays under the policy it was decided by
             | EventKind.OUTCOME_UNKNOWN  # still sending; a late alarm changes no later status
             | EventKind.CONFIRMED
@@ -244,6 +279,10 @@ def _closed(row: CaseRow, event: CaseEvent) -> dict[str, Any]:
 
 def _minor(money: dict[str, Any] | None) -> int | None:
     return None if money is None else int(money["amount_minor"])
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else parse_instant(text)
 
 
 def _day(text: str | None) -> date | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, Row, Select, Table, bindparam, func, select
+from sqlalchemy import ColumnElement, Executable, Row, Select, Table, bindparam, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.approvals import Verdict
@@ -183,7 +183,10 @@ class Reading:
         after: str | None = None,
         limit: int = 100,
     ) -> list[CaseRow]:
-        """Cases that fit every filter, by case id; ``after`` is the last id of the page before."""
+        """Cases that fit every filter, by case id; ``after`` is the last id of the page before.
+
+        ``due_before`` fits what a case waits for, and a first answer that nobody gave.
+        """
         c = t.cases.c
         filters: list[ColumnElement[bool]] = _cases_where(kind, due_before, customer, charge)
         if status is not None:
@@ -231,7 +234,7 @@ class Reading:
         between may come twice, or not at all.
         """
         c, e = t.cases.c, t.case_events.c
-        due = func.coalesce(c.due_at, NEVER)
+        due = _due()
         changed = (
             select(e.occurred_at)
             .where(e.case_id == c.case_id, e.ordinal == c.events)
@@ -586,6 +589,16 @@ class Reading:
         return None if row is None else row._asdict()
 
 
+def _due() -> ColumnElement[str]:
+    """When a case is due: what it waits for, or a first answer that nobody gave, whichever is
+    earlier."""
+    c = t.cases.c
+    waits = func.coalesce(c.due_at, NEVER)
+    is_unanswered = (c.status != Status.CLOSED.value) & c.first_responded_at.is_(None)
+    answer = func.coalesce(c.first_response_due, NEVER)
+    return case((is_unanswered & (answer < waits), answer), else_=waits)
+
+
 def _cases_where(
     kind: CaseKind | None,
     due_before: datetime | None,
@@ -597,7 +610,7 @@ def _cases_where(
     if kind is not None:
         filters.append(c.kind == kind.value)
     if due_before is not None:
-        filters.append(c.due_at < instant(due_before))
+        filters.append(_due() < instant(due_before))
     if customer is not None:
         filters.append(c.customer == customer)
     if charge is not None:

@@ -220,6 +220,11 @@ cases = Table(
     required("opened_at", INSTANT),
     Column("closed_at", INSTANT),
     Column("business_key", Text),
+    Column("channel", Text),
+    Column("first_response_due", INSTANT),
+    Column("first_responded_at", INSTANT),
+    Column("appeal_of", Text),
+    Column("alternative_to", Text),
     required("events", Integer),  # how many events the row is the fold of
     Index(None, "customer"),
     Index(None, "charge"),

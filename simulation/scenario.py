@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from domain.actors import Actor
-from domain.cases import Language
+from domain.cases import Channel, Language
 from domain.errors import InvalidRequest
 from domain.refunds import Attribute, RefundReason
 from files import write_whole
@@ -89,6 +89,7 @@ class RequestSpec(_Part):
     reason: RefundReason
     requested_by: Actor
     language: Language = Language.EN
+    channel: Channel = Channel.WEB
     jurisdiction: str = "US"
     consents_to_credit: bool = False
     text: str = ""

@@ -19,7 +19,14 @@ with workflow.unsafe.imports_passed_through():
     from domain.actors import Actor
     from domain.approvals import Action, Answer, ApprovalSlot, Judgement, RefusalCode
     from domain.evidence import EvidenceAnswer
-    from domain.messages import Contact, Delegation, Evidence, RemindInput, Transfer
+    from domain.messages import (
+        Assignment,
+        Contact,
+        Delegation,
+        Evidence,
+        RemindInput,
+        Transfer,
+    )
     from domain.refunds import CaseDescription, ProviderNews, RecordVerdictInput, RefundCaseInput
     from workflows import steps
     from workflows.connection import CASE_DESK
@@ -32,8 +39,8 @@ def refuse(code: RefusalCode, message: str) -> ApplicationError:
 
 class CaseDesk:
     """Base of the four cases: messages ``approve``, ``decline``, ``withdraw``, ``contact``,
-    ``evidence``, ``transfer``, ``delegate``, the signal ``provider_news`` and the query
-    ``describe``. It has no ``run``."""
+    ``evidence``, ``transfer``, ``assign``, ``delegate``, the signal ``provider_news`` and the
+    query ``describe``. It has no ``run``."""
 
     def __init__(self, case: RefundCaseInput) -> None:
         self.case = case
@@ -289,7 +296,7 @@ class CaseDesk:
 
     @workflow.update
     async def contact(self, given: Contact) -> Answer:
-        """The customer got in touch; possible until the case ends."""
+        """The customer got in touch, or staff answered; possible until the case ends."""
         return await steps.record_contact(self.case, given)
 
     @workflow.update
@@ -311,6 +318,11 @@ class CaseDesk:
             if answer.recorded:
                 workflow.upsert_search_attributes([CASE_DESK.value_set(given.desk.value)])
             return answer
+
+    @workflow.update
+    async def assign(self, given: Assignment) -> Answer:
+        """A person holds the case from here on, or nobody; possible until the case ends."""
+        return await steps.record_assignment(self.case, given)
 
     @workflow.update
     async def delegate(self, given: Delegation) -> Answer:

@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.approvals import Answer
     from domain.evidence import EvidenceAnswer
     from domain.messages import (
+        Assignment,
         Contact,
         Delegation,
         Evidence,
@@ -95,7 +96,7 @@ async def record_contact(case: RefundCaseInput, given: Contact) -> Answer:
         _recorded(case, given),
         start_to_close_timeout=_attempt(case),
         retry_policy=PATIENT,
-        summary=f"contact by {given.channel}",
+        summary=f"{given.direction} contact by {given.channel}",
     )
 
 
@@ -116,6 +117,16 @@ async def record_transfer(case: RefundCaseInput, given: Transfer) -> Answer:
         start_to_close_timeout=_attempt(case),
         retry_policy=PATIENT,
         summary=f"to {given.desk}, by {given.signed.actor.id}",
+    )
+
+
+async def record_assignment(case: RefundCaseInput, given: Assignment) -> Answer:
+    return await workflow.execute_activity_method(
+        MessageActivities.record_assignment,
+        _recorded(case, given),
+        start_to_close_timeout=_attempt(case),
+        retry_policy=PATIENT,
+        summary=f"held by {given.to or 'nobody'}",
     )
 
 

@@ -15,6 +15,7 @@ from decisions.findings import Collector
 from decisions.merge import merged
 from decisions.source import Node
 from domain.actors import Role
+from domain.cases import Channel
 from domain.deadlines import DayZero
 from domain.errors import InvalidRequest
 from domain.money import Money
@@ -229,6 +230,78 @@ def test_a_broken_calendar_is_told(name: str) -> None:
 def test_a_broken_settlement_clock_is_told(block: str, code: str) -> None:
     timers = f"timers: {{calendar: c, settlement: {block}}}\n{CALENDAR}"
     assert [f.code for f in findings_of(changed("currencies:", timers))] == [code]
+
+
+HOURS = 'hours: {open: "09:00", close: "18:00"}'
+
+
+def with_timers(first_response: str) -> str:
+    timers = f"timers: {{calendar: c, first_response: {first_response}}}\n{CALENDAR}"
+    return changed("currencies:", timers)
+
+
+def test_a_channel_has_its_own_clock_the_usual_one_or_none() -> None:
+    text = with_timers(
+        f"{{{HOURS}, phone: {{within: 15min}}, default: {{within: 480min}}, "
+        'chat: {within: 5min, hours: {open: "00:00", close: "24:00"}}}'
+    )
+    friday = datetime(2026, 11, 27, 17, 50, tzinfo=UTC)
+    pack = Pack.from_text(text)
+    due = {channel: pack.first_response_due(channel, friday) for channel in Channel}
+    assert due[Channel.PHONE] == datetime(2026, 11, 30, 9, 5, tzinfo=UTC)
+    assert due[Channel.CHAT] == datetime(2026, 11, 27, 17, 55, tzinfo=UTC)
+    others = {due[channel] for channel in set(Channel) - {Channel.PHONE, Channel.CHAT}}
+    assert others == {datetime(2026, 11, 30, 16, 50, tzinfo=UTC)}
+    no_default = Pack.from_text(with_timers(f"{{{HOURS}, phone: {{within: 15min}}}}"))
+    assert no_default.first_response_due(Channel.PHONE, friday) == due[Channel.PHONE]
+    assert no_default.first_response_due(Channel.LETTER, friday) is None
+    assert Pack.from_text(SMALL).first_response_due(Channel.PHONE, friday) is None
+
+
+def test_the_second_version_of_the_refund_rules_has_a_clock_for_every_channel() -> None:
+    pack = Pack.load(POLICIES / "refund/v2.yaml")
+    asked = datetime(2026, 11, 23, 15, tzinfo=UTC)  # a Monday, ten in New York
+    waits = {c: pack.first_response_due(c, asked) for c in Channel}
+    assert waits[Channel.PHONE] == asked + timedelta(minutes=15)
+    assert waits[Channel.WEB] == asked + timedelta(hours=8)
+    assert None not in waits.values()
+
+
+@pytest.mark.parametrize(
+    ("block", "code"),
+    [
+        ("»[15min]", "wrong-type"), (f"»{{{HOURS}}}", "missing-key"),
+        ("{phone: »{within: 15min}}", "missing-key"), (f"{{{HOURS}, phone: »15min}}", "wrong-type"),
+        (f"{{{HOURS}, phone: »{{}}}}", "missing-key"),
+        (f"{{{HOURS}, phone: {{within: »1bd}}}}", "wrong-type"),
+        (f"{{{HOURS}, phone: {{within: »15}}}}", "wrong-type"),
+        (f"{{{HOURS}, phone: {{within: »0min}}}}", "out-of-range"),
+        (f"{{{HOURS}, phone: {{within: »10001min}}}}", "out-of-range"),
+        (f"{{{HOURS}, phone: {{within: 1min, »hour: 9}}}}", "unknown-key"),
+        (f"{{{HOURS}, »fax: {{within: 15min}}, web: {{within: 15min}}}}", "unknown-key"),
+        ('{web: {within: 1min, hours: »{open: "18:00", close: "18:00"}}}', "empty-interval"),
+        ('{web: {within: 1min, hours: {open: »"9:00", close: "18:00"}}}', "wrong-type"),
+        ('{web: {within: 1min, hours: {open: "09:00", close: »"24:01"}}}', "wrong-type"),
+        ('{web: {within: 1min, hours: {open: "09:00", close: »18}}}', "wrong-type"),
+        ('{web: {within: 1min, hours: »{open: "09:00"}}}', "missing-key"),
+        ('{web: {within: 1min, hours: »"9-18"}}', "wrong-type"),
+    ],
+)  # fmt: skip
+def test_a_broken_first_response_clock_is_told_in_its_place(block: str, code: str) -> None:
+    before, _, after = with_timers(block).partition("»")
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    found = [(f.line, f.column, f.code) for f in findings_of(before + after)]
+    assert found == [(line, column, code)]
+
+
+def test_the_longest_first_response_is_taken() -> None:
+    pack = Pack.from_text(with_timers(f"{{{HOURS}, phone: {{within: 10000min}}}}"))
+    assert pack.first_response_due(Channel.PHONE, datetime(2026, 3, 2, tzinfo=UTC)) is not None
+
+
+def test_a_first_response_without_a_calendar_is_told() -> None:
+    timers = f"timers: {{first_response: {{{HOURS}, phone: {{within: 15min}}}}}}\ncurrencies:"
+    assert [f.code for f in findings_of(changed("currencies:", timers))] == ["missing-key"]
 
 
 def test_catalogues_name_what_outputs_may_hold() -> None:

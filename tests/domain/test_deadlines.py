@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.deadlines import BusinessCalendar, DayZero, Settlement
+from domain.deadlines import DAY_MINUTES, BusinessCalendar, DayZero, OfficeHours, Settlement
 
 NEW_YORK = ZoneInfo("America/New_York")
 INSTANTS = st.integers(0, 40_000_000).map(
@@ -109,3 +109,147 @@ def test_settlement_tells_its_look_instants_its_trace_and_the_dates_to_expect() 
         date(2026, 12, 15),
         date(2026, 12, 22),
     ]
+
+
+# -- office hours ----------------------------------------------------------------------
+
+NINE_TO_SIX = OfficeHours(open=9 * 60, close=18 * 60)
+ALL_DAY = OfficeHours(open=0, close=DAY_MINUTES)
+TICK = timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("received", "minutes", "due"),
+    [
+        (at(2026, 11, 24, 8, 59), 15, at(2026, 11, 24, 9, 15)),
+        (at(2026, 11, 24, 9), 15, at(2026, 11, 24, 9, 15)),
+        (at(2026, 11, 24, 9, 1), 15, at(2026, 11, 24, 9, 16)),
+        (at(2026, 11, 24, 17, 45) - TICK, 15, at(2026, 11, 24, 18) - TICK),
+        (at(2026, 11, 24, 17, 45), 15, at(2026, 11, 24, 18)),
+        (at(2026, 11, 24, 17, 45) + TICK, 15, at(2026, 11, 25, 9) + TICK),
+        (at(2026, 11, 24, 18) - TICK, 15, at(2026, 11, 25, 9, 15) - TICK),
+        (at(2026, 11, 24, 18), 15, at(2026, 11, 25, 9, 15)),
+        (at(2026, 11, 24, 18, 1), 15, at(2026, 11, 25, 9, 15)),
+        (at(2026, 11, 25, 17, 50), 15, at(2026, 11, 27, 9, 5)),
+        (at(2026, 11, 26, 12), 15, at(2026, 11, 27, 9, 15)),
+        (at(2026, 11, 28, 12), 15, at(2026, 11, 30, 9, 15)),
+        (at(2026, 11, 23, 12), 540, at(2026, 11, 24, 12)),
+        (at(2026, 11, 23, 9), 541, at(2026, 11, 24, 9, 1)),
+        (at(2026, 11, 23, 12), 1, at(2026, 11, 23, 12, 1)),
+    ],
+    ids=[
+        "before it opens", "as it opens", "after it opened", "below the closing hour",
+        "with the closing hour", "above the closing hour", "just open", "as it closes",
+        "after it closed", "over a holiday", "on a holiday", "on a Saturday", "a whole day of it",
+        "a minute more than a day", "the shortest",
+    ],
+)  # fmt: skip
+def test_office_minutes_run_while_the_office_is_open(
+    received: datetime, minutes: int, due: datetime
+) -> None:
+    found = calendar().after_office_minutes(received, minutes, NINE_TO_SIX)
+    assert found == due
+    assert found.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("received", "due"),
+    [
+        (at(2027, 11, 5, 18), at(2027, 11, 8, 18)),
+        (at(2027, 3, 12, 18), at(2027, 3, 15, 18)),
+    ],
+    ids=["put back", "put forward"],
+)
+def test_clocks_that_change_outside_the_office_hours_change_no_deadline(
+    received: datetime, due: datetime
+) -> None:
+    assert calendar().after_office_minutes(received, 540, NINE_TO_SIX) == due
+
+
+@pytest.mark.parametrize(
+    ("day", "hours_of_the_day"),
+    [(date(2027, 3, 14), 23), (date(2027, 11, 7), 25), (date(2027, 3, 15), 24)],
+)
+def test_a_day_on_which_the_clocks_change_has_the_minutes_that_it_had(
+    day: date, hours_of_the_day: int
+) -> None:
+    always = calendar(weekend=frozenset())
+    begins = datetime.combine(day, time(0), NEW_YORK)
+    ends = datetime.combine(day + timedelta(days=1), time(0), NEW_YORK)
+    minutes = hours_of_the_day * 60
+    assert always.after_office_minutes(begins, minutes, ALL_DAY) == ends
+    assert always.after_office_minutes(begins, minutes + 1, ALL_DAY) - timedelta(minutes=1) == ends
+
+
+def test_an_office_that_opens_in_an_hour_that_there_was_not_opens_when_the_clocks_go_on() -> None:
+    always = calendar(weekend=frozenset())
+    half_past_two = OfficeHours(open=150, close=240)
+    found = always.after_office_minutes(at(2027, 3, 14, 0), 5, half_past_two)
+    assert found == at(2027, 3, 14, 3, 5)
+
+
+def test_office_minutes_past_the_known_holidays_are_an_error_and_not_a_guess() -> None:
+    last = at(2027, 12, 31, 17, 50)
+    assert calendar().after_office_minutes(last, 10, NINE_TO_SIX) == at(2027, 12, 31, 18)
+    with pytest.raises(ValueError, match="publish a newer calendar"):
+        calendar().after_office_minutes(last, 11, NINE_TO_SIX)
+
+
+@pytest.mark.parametrize(("opens", "closes"), [(-1, 60), (60, 60), (61, 60), (0, DAY_MINUTES + 1)])
+def test_office_hours_that_are_none_are_refused(opens: int, closes: int) -> None:
+    with pytest.raises(ValueError, match=r"open|close|hours"):
+        OfficeHours(open=opens, close=closes)
+
+
+def minute_by_minute(
+    known: BusinessCalendar, received: datetime, minutes: int, hours: OfficeHours
+) -> datetime:
+    """The same by looking at the clock on the wall each minute: the office is open from the
+    first time that it shows the opening minute to the first time that it shows the closing one."""
+    zone = ZoneInfo(known.zone)
+    instant = received - timedelta(days=2)
+    day, furthest = None, -1
+    while minutes:
+        wall = instant.astimezone(zone)
+        if wall.date() != day:
+            day, furthest = wall.date(), -1
+        furthest = max(furthest, wall.hour * 60 + wall.minute)
+        is_open = known.is_business_day(wall.date()) and hours.open <= furthest < hours.close
+        instant += timedelta(minutes=1)
+        if is_open and instant > received:
+            minutes -= 1
+    return instant
+
+
+ZONES = ("America/New_York", "Europe/Madrid", "Asia/Beirut", "Australia/Lord_Howe", "Asia/Seoul")
+CHANGES = (
+    datetime(2026, 3, 8, tzinfo=UTC), datetime(2026, 3, 29, tzinfo=UTC),
+    datetime(2026, 4, 4, tzinfo=UTC), datetime(2026, 10, 4, tzinfo=UTC),
+    datetime(2026, 10, 25, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC),
+    datetime(2026, 12, 24, tzinfo=UTC),
+)  # fmt: skip
+
+
+@given(
+    st.sampled_from(ZONES),
+    st.sampled_from([frozenset({6, 7}), frozenset({5, 6}), frozenset[int]()]),
+    st.sampled_from(CHANGES),
+    st.integers(-3 * DAY_MINUTES, 2 * DAY_MINUTES),
+    st.integers(1, 900),
+    st.tuples(st.integers(0, DAY_MINUTES - 1), st.integers(1, DAY_MINUTES)).filter(
+        lambda pair: pair[0] + 90 < pair[1]
+    ),
+)
+def test_office_minutes_are_those_of_the_clock_on_the_wall(
+    zone: str,
+    weekend: frozenset[int],
+    change: datetime,
+    offset: int,
+    minutes: int,
+    hours: tuple[int, int],
+) -> None:
+    known = calendar(zone=zone, weekend=weekend)
+    received = change + timedelta(minutes=offset)
+    office = OfficeHours(open=hours[0], close=hours[1])
+    found = known.after_office_minutes(received, minutes, office)
+    assert found == minute_by_minute(known, received, minutes, office)

@@ -198,13 +198,20 @@ def test_what_people_tell_a_case_is_in_its_timeline(dev: Dev) -> None:
     told = [
         ("contact", *lin, "--channel", "phone", "--text", "any news?", "--click-id", "one"),
         ("contact", *lin, "--channel", "phone", "--text", "any news?", "--click-id", "one"),
+        ("contact", *lin, "--channel", "email", "--text", "soon", "--outgoing"),
+        ("claim", *lin),
+        ("release", *lin),
+        ("claim", *lin),
         ("transfer", *lin, "--desk", "finance", "--reason", "they asked for it"),
         ("delegate", *lin, "--to", "mia", "--to-as", "agent"),
     ]
     for command_, *options in told:
         assert dev.command(command_, case_id, *options).code == 0
     assert dev.command("transfer", case_id, *lin, "--desk", "finance").code == 1
+    assert dev.command("release", case_id, *lin).code == 1, "the other desk's queue has it"
     assert dev.command("contact", case_id, *lin, "--channel", "pigeon").code == 2
+    customer = ("--by", "ann", "--as", "customer", "--channel", "web")
+    assert dev.command("contact", case_id, *customer, "--outgoing").code == 1
     scores = ("--effort", "2", "--satisfaction", "5")
     surveyed = ("survey", case_id, "--by", "ann", "--as", "customer", *scores)
     assert dev.command(*surveyed).code == 1, "before the end"

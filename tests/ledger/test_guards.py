@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -13,18 +14,24 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from audit.rebuild import compare_projection
 from audit.verify import verify
+from domain.cases import Outcome
 from domain.errors import Unreachable
 from ledger.books import Books
 from ledger.engines import engine_for
 from ledger.migrate import VERSION_TABLE, migrate, newest_revision
 from ledger.tables import APPEND_ONLY, metadata
-from tests.ledger.builders import Refund, refused_attempt
+from tests.ledger.builders import AT, Refund, numbered, refused_attempt
 from tests.ledger.conftest import Place
 from tests.postgres import postgres_server
 
 REFUSED = (sqlite3.IntegrityError, psycopg.Error)
 APP_ROLE = "redress_app"
+SECOND_REVISION = (
+    "channel", "first_response_due", "first_responded_at", "appeal_of", "alternative_to",
+)  # fmt: skip
+"""Columns of ``cases`` that the first revision did not have."""
 
 
 async def filled(books: Books) -> None:
@@ -147,6 +154,38 @@ async def test_the_migrations_make_the_tables_of_the_code(place: Place) -> None:
     async with engine.connect() as connection:
         assert await connection.run_sync(differences) == []
     await engine.dispose()
+
+
+async def test_books_of_the_first_revision_are_brought_up_and_are_the_fold_of_their_events(
+    place: Place,
+) -> None:
+    books = await Books.open(place.url)
+    done, refused, withdrawn, waiting = numbered(4)
+    await done.refunded(books)
+    for case, outcome in ((refused, Outcome.DECLINED), (withdrawn, Outcome.WITHDRAWN)):
+        async with books.transaction() as tx:
+            await case.open_and_decide(tx)
+            await case.void(tx, outcome)
+    async with books.transaction() as tx:
+        await waiting.open_and_decide(tx)
+    async with books.reading() as reading:
+        before = await reading.cases()
+    await books.close()
+    place.vandal.attempt(
+        *(f"ALTER TABLE cases DROP COLUMN {name}" for name in SECOND_REVISION),
+        f"UPDATE {VERSION_TABLE} SET version_num = '0001'",
+    )
+    with pytest.raises(Unreachable, match="are at revision 0001"):
+        await Books.open(place.url)
+    assert await migrate(place.url) == newest_revision()
+    books = await Books.open(place.url)
+    async with books.reading() as reading:
+        assert await reading.cases() == before
+    answered = [case.first_responded_at for case in before]
+    assert answered == [AT + timedelta(days=2), AT + timedelta(days=3), None, None]
+    assert await compare_projection(books) == []
+    assert (await verify(books)).is_clean
+    await books.close()
 
 
 async def test_two_who_migrate_at_once_both_succeed(tmp_path: Path) -> None:

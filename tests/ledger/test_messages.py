@@ -19,9 +19,10 @@ from client import Client
 from domain.actors import Actor, Role, sign
 from domain.approvals import Answer, DeskAction, RefusalCode
 from domain.canonical import sha256_of
-from domain.cases import Channel, Desk, EventKind
+from domain.cases import Channel, Desk, Direction, EventKind
 from domain.errors import Refused
 from domain.messages import (
+    Assignment,
     Contact,
     Delegation,
     DeskMessage,
@@ -61,6 +62,10 @@ def transfer(desk: Desk, by: Actor = AGENT, click: str = "c1", **content: Any) -
     return Transfer(signed=signed(DeskAction.TRANSFER, by, click, content), **content)
 
 
+def assignment(to: str, by: Actor = AGENT, click: str = "c1") -> Assignment:
+    return Assignment(signed=signed(DeskAction.ASSIGN, by, click, {"to": to}), to=to)
+
+
 def delegation(to: Actor, by: Actor = LEAD, click: str = "c1", **content: Any) -> Delegation:
     content = {"slot": "lead", "to": to, "digest": DIGEST, **content}
     return Delegation(signed=signed(DeskAction.DELEGATE, by, click, content), **content)
@@ -78,6 +83,7 @@ async def tell(books: Books, message: DeskMessage) -> Answer:
     record: Any = {
         Contact: messages.record_contact,
         Transfer: messages.record_transfer,
+        Assignment: messages.record_assignment,
         Delegation: messages.record_delegation,
     }[type(message)]
     given: Any = RecordMessageInput(case_id=CASE.case_id, message=message, now=LATER)
@@ -133,6 +139,31 @@ async def test_a_contact_is_recorded_once_a_click_with_who_and_how(waiting: Book
     assert events[-1].actor == CUSTOMER
     assert events[-1].body == {"channel": "chat", "text": "sealed", "click_id": "c2"}
     assert (await verify(waiting)).is_clean
+
+
+@pytest.mark.parametrize("role", [Role.AGENT, Role.LEAD, Role.FINANCE])
+async def test_an_answer_of_staff_is_no_contact_of_the_customer(waiting: Books, role: Role) -> None:
+    staff = Actor(id="staff-1", role=role)
+    for _ in range(2):
+        answer = contact(staff, text="sealed", direction=Direction.OUTGOING)
+        assert (await tell(waiting, answer)).recorded
+    events = await events_of(waiting)
+    assert kinds(events) == [EventKind.ANSWERED]
+    assert events[-1].body["direction"] == "outgoing"
+    assert (await row_of(waiting)).first_responded_at == LATER
+    assert (await verify(waiting)).is_clean
+
+
+@pytest.mark.parametrize("role", [Role.CUSTOMER, Role.SERVICE])
+async def test_only_staff_answers_a_customer(waiting: Books, role: Role) -> None:
+    answer = contact(Actor(id="somebody", role=role), direction=Direction.OUTGOING)
+    await assert_refused(waiting, answer, RefusalCode.NOT_AUTHORISED, "agent, finance, lead")
+    assert (await row_of(waiting)).first_responded_at is None
+
+
+async def test_an_answer_cannot_be_made_of_a_contact_on_the_way(waiting: Books) -> None:
+    turned = contact(AGENT).model_copy(update={"direction": Direction.OUTGOING})
+    await assert_refused(waiting, turned, RefusalCode.NOT_AUTHENTIC)
 
 
 @pytest.mark.parametrize("role", [Role.AUDITOR, Role.PUBLISHER, Role.ADMIN, Role.ENGINE])
@@ -201,6 +232,58 @@ async def test_a_slot_is_not_handed_to_or_by_who_may_not_fill_it(
     waiting: Books, message: Delegation, code: RefusalCode, word: str
 ) -> None:
     await assert_refused(waiting, message, code, word)
+
+
+async def test_a_person_takes_a_case_and_gives_it_back(waiting: Books) -> None:
+    for _ in range(2):
+        assert (await tell(waiting, assignment(AGENT.id))).recorded
+    assert (await row_of(waiting)).assignee == AGENT.id
+    assert (await tell(waiting, assignment("", click="c2"))).recorded
+    assert (await row_of(waiting)).assignee == ""
+    events = await events_of(waiting)
+    assert kinds(events) == [EventKind.ASSIGNED] * 2
+    assert [(e.body["from"], e.body["to"]) for e in events[2:]] == [("", AGENT.id), (AGENT.id, "")]
+    assert (await verify(waiting)).is_clean
+
+
+async def test_a_case_that_somebody_holds_is_taken_by_a_lead_only(waiting: Books) -> None:
+    await tell(waiting, assignment(AGENT.id))
+    other = Actor(id="agent-2", role=Role.AGENT)
+    for by, to in ((other, other.id), (other, ""), (FINANCE, FINANCE.id)):
+        message = assignment(to, by=by, click=f"{by.id}-{to}")
+        await assert_refused(waiting, message, RefusalCode.NOT_AUTHORISED, "agent-1 holds the case")
+    assert (await tell(waiting, assignment(LEAD.id, by=LEAD, click="c3"))).recorded
+    assert (await row_of(waiting)).assignee == LEAD.id
+    assert (await verify(waiting)).is_clean
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "word"),
+    [
+        (assignment(LEAD.id), RefusalCode.INVALID, "to: lead-1"),
+        (assignment(""), RefusalCode.INVALID, "nobody holds"),
+        (assignment(CUSTOMER.id, by=CUSTOMER), RefusalCode.NOT_AUTHORISED, "agent, finance, lead"),
+    ],
+)
+async def test_a_case_is_held_by_staff_that_asks_for_it(
+    waiting: Books, message: Assignment, code: RefusalCode, word: str
+) -> None:
+    await assert_refused(waiting, message, code, word)
+
+
+async def test_who_holds_a_case_does_not_take_it_again(waiting: Books) -> None:
+    await tell(waiting, assignment(AGENT.id))
+    again = assignment(AGENT.id, click="c2")
+    await assert_refused(waiting, again, RefusalCode.INVALID, "agent-1 holds the case already")
+
+
+async def test_another_desk_finds_a_case_in_its_queue(waiting: Books) -> None:
+    await tell(waiting, assignment(AGENT.id))
+    await tell(waiting, transfer(Desk.FINANCE, click="c2"))
+    row = await row_of(waiting)
+    assert (row.desk, row.assignee) == ("finance", "")
+    assert (await tell(waiting, assignment(FINANCE.id, by=FINANCE, click="c3"))).recorded
+    assert (await verify(waiting)).is_clean
 
 
 async def test_a_filled_slot_is_not_handed_over(books: Books) -> None:

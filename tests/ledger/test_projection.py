@@ -31,6 +31,8 @@ TRACED = event(
     {"next_look_at": instant(AT + timedelta(days=20)), "reference": "re_1"},
 )
 CLOSED = event(EventKind.CLOSED, {"outcome": "refunded", "reason_key": "", "rule": ""})
+NO_ANSWER = (Outcome.WITHDRAWN, Outcome.RECORDED)
+"""The customer's own end, and one that no customer asked for."""
 
 
 def row_of(*events: CaseEvent) -> CaseRow:
@@ -144,6 +146,63 @@ def test_a_slot_is_the_last_delegates_and_the_other_slots_are_nobodys() -> None:
     handed = [event(EventKind.DELEGATED, {"slot": "b", "to": to}) for to in (LEAD, FINANCE)]
     assert [s.delegate for s in slots_of([OPENED, decided])] == [None, None]
     assert [s.delegate for s in slots_of([OPENED, decided, *handed])] == [None, FINANCE]
+
+
+DUE = AT + timedelta(hours=8)
+ASKED = opened(channel="phone", first_response_due=instant(DUE))
+ANSWERED = event(EventKind.ANSWERED, {"channel": "phone", "text": "", "direction": "outgoing"})
+
+
+def test_a_case_knows_how_it_was_asked_and_by_when_to_answer() -> None:
+    row = row_of(ASKED, DECIDED)
+    assert (row.channel, row.first_response_due, row.first_responded_at) == ("phone", DUE, None)
+    follows = row_of(opened(appeal_of="refund-b", alternative_to="refund-c"))
+    assert (follows.appeal_of, follows.alternative_to) == ("refund-b", "refund-c")
+    before_there_were_channels = row_of(OPENED)
+    assert before_there_were_channels.channel is None
+    assert before_there_were_channels.first_response_due is None
+
+
+@pytest.mark.parametrize(
+    ("events", "is_answer"),
+    [
+        ([DECIDED], False),
+        ([DECIDED, APPROVED], False),
+        ([DECIDED, event(EventKind.CONTACTED, {"channel": "phone", "text": ""})], False),
+        ([DECIDED, event(EventKind.REMINDED, {})], False),
+        ([DECIDED, ANSWERED], True),
+        ([DECIDED, APPROVED, ACCEPTED], True),
+        *(
+            ([event(EventKind.CLOSED, {"outcome": outcome})], outcome not in NO_ANSWER)
+            for outcome in Outcome
+        ),
+    ],
+)
+def test_the_clock_stops_at_the_first_answer_of_substance(
+    events: list[CaseEvent], is_answer: bool
+) -> None:
+    at = AT + timedelta(minutes=3)
+    *before, last = events
+    row = row_of(ASKED, *before, last.model_copy(update={"occurred_at": at}))
+    assert row.first_responded_at == (at if is_answer else None)
+
+
+def test_a_later_answer_does_not_move_the_first_one() -> None:
+    later = [
+        e.model_copy(update={"occurred_at": AT + timedelta(days=1)}) for e in (ACCEPTED, CLOSED)
+    ]
+    assert row_of(ASKED, DECIDED, ANSWERED, *later).first_responded_at == AT
+
+
+def test_an_answer_is_overdue_once_its_instant_has_passed_and_while_the_case_is_open() -> None:
+    tick = timedelta(microseconds=1)
+    waiting = row_of(ASKED, DECIDED)
+    assert [waiting.is_unanswered(DUE + by) for by in (-tick, timedelta(), tick)] == [
+        False, False, True,
+    ]  # fmt: skip
+    withdrawn = event(EventKind.CLOSED, {"outcome": "withdrawn"})
+    for row in (row_of(ASKED, ANSWERED), row_of(ASKED, withdrawn), row_of(OPENED, DECIDED)):
+        assert not row.is_unanswered(DUE + tick)
 
 
 def test_no_events_are_no_case() -> None:

@@ -15,12 +15,14 @@ from audit.rebuild import rebuild
 from audit.verify import VerifyReport, verify
 from domain.actors import Actor, Role
 from domain.cases import EventKind, Outcome
+from domain.refunds import Authority
 from ledger import postings
 from ledger.books import Books
 from ledger.writing import BookTransaction
 from tests.ledger.builders import (
     AGENT,
     AT,
+    DIGEST,
     FINANCE,
     LEAD,
     Refund,
@@ -52,6 +54,56 @@ async def test_money_without_approval_is_found(sqlite_books: Books) -> None:
     report = await written(sqlite_books, REFUND.open_and_decide, REFUND.accept)
     assert [f.sentence for f in report.findings] == ["money moved without a yes on slot lead"]
     assert report.findings[0].invariant == "I4"
+
+
+async def test_a_case_that_goes_on_from_one_that_does_not_name_it_is_found(
+    sqlite_books: Books,
+) -> None:
+    await REFUND.refunded(sqlite_books)
+    first = REFUND.case_id
+    report = await written(
+        sqlite_books,
+        lambda tx: tx.append_event(opened("refund-b", request_id="b", appeal_of=first)),
+        lambda tx: tx.append_event(opened("refund-c", request_id="c", alternative_to=first)),
+    )
+    assert [(f.invariant, f.sentence) for f in report.findings] == [
+        ("I13", f"it goes on from {first}, which does not name it")
+    ] * 2
+
+
+async def test_an_appeal_that_was_decided_by_its_first_judge_is_found(
+    sqlite_books: Books,
+) -> None:
+    await REFUND.refunded(sqlite_books)
+    second = replace(REFUND, case_id="refund-b", provider_id="re_2")
+    link = event(EventKind.LINKED, {"case_id": second.case_id, "why": "appeal"}, step="link:appeal")
+    report = await written(
+        sqlite_books,
+        lambda tx: tx.append_event(opened("refund-b", request_id="b", appeal_of=REFUND.case_id)),
+        lambda tx: tx.append_event(link),
+        lambda tx: tx.record_approval(approval(case_id=second.case_id)),
+    )
+    assert ("I5", f"{LEAD.id} judged {REFUND.case_id} and its appeal") in {
+        (f.invariant, f.sentence) for f in report.findings
+    }
+
+
+async def test_money_that_moves_on_a_decision_that_was_not_made_is_found(
+    sqlite_books: Books,
+) -> None:
+    await REFUND.refunded(sqlite_books)
+    second = replace(REFUND, case_id="refund-b", provider_id="re_2", slots=())
+    said = Authority(
+        case_id=REFUND.case_id, decision_hash="0" * 64, approval_digest=DIGEST,
+        charge="ch_1", amount=second.amount,
+    )  # fmt: skip
+    begin = opened("refund-b", request_id="b", authorised_by=said.model_dump(mode="json"))
+    report = await written(
+        sqlite_books, lambda tx: tx.append_event(begin), second.open_and_decide, second.accept
+    )
+    assert ("I4", f"money moved on a decision that {REFUND.case_id} did not make") in {
+        (f.invariant, f.sentence) for f in report.findings
+    }
 
 
 async def test_money_that_a_rule_moves_needs_no_approval(sqlite_books: Books) -> None:

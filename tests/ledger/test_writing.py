@@ -367,6 +367,27 @@ async def test_a_customers_history_counts_what_was_given_and_kept(books: Books) 
     assert (await verify(books)).findings == ()
 
 
+async def test_what_is_due_is_also_a_first_answer_that_nobody_gave(sqlite_books: Books) -> None:
+    due = AT + timedelta(minutes=15)
+    asked = {"channel": "phone", "first_response_due": due}
+    events = [
+        opened(f"refund-{name}", request_id=name, charge=f"ch_{name}", **asked)
+        for name in ("answered", "ended", "silent")
+    ]
+    told = event(EventKind.ANSWERED, {"channel": "phone"}, case_id="refund-answered")
+    ended = event(EventKind.CLOSED, {"outcome": "withdrawn"}, case_id="refund-ended")
+    async with sqlite_books.transaction() as tx:
+        for each in (*events, told, ended):
+            await tx.append_event(each)
+    async with sqlite_books.reading() as reading:
+        before = await reading.cases(due_before=due)
+        after = await reading.cases(due_before=due + timedelta(microseconds=1))
+        first, *_ = await reading.by_urgency()
+    assert before == []
+    assert first.case_id == "refund-silent"
+    assert [row.case_id for row in after] == ["refund-silent"]
+
+
 async def test_lists_filter_by_what_a_desk_asks_for(sqlite_books: Books) -> None:
     first, second = numbered(2, slots=("lead",))
     await first.refunded(sqlite_books)

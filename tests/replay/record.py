@@ -37,7 +37,7 @@ from tests.workflows.builders import (
     SERVICE,
     a_charge,
 )
-from tests.workflows.world import Case, World, empty_world, person
+from tests.workflows.world import Case, World, empty_world, next_case, person
 from workflows.converter import sealing_converter
 from workflows.refund import RefundCase
 
@@ -136,11 +136,29 @@ async def asked_and_given(world: World) -> Case:
     return case
 
 
+async def paid_another_way(world: World) -> Case:
+    """The bank sends the money back, and the policy orders it once more by a case of its own."""
+    case = await world.open_settling({"refund_behaviour": "silent"}, policy="generous")
+    await world.at_bank(case, status="failed")
+    looks, _ = await world.looks(case)
+    await world.advance_past(case, looks[0])
+    return case
+
+
 async def asked_and_silent(world: World) -> Case:
     case = await world.open_decided(policy="asking", amount_minor=MEDIUM)
     due_at = (await world.row(case)).due_at
     assert due_at is not None
     await world.advance_past(case, due_at)
+    return case
+
+
+async def pays_for_another(world: World) -> Case:
+    """That other case, settled by silence."""
+    case = await next_case(world, await paid_another_way(world))
+    await world.until(case, Status.SETTLING)
+    for instant in (await world.looks(case))[0]:
+        await world.advance_past(case, instant)
     return case
 
 
@@ -203,6 +221,8 @@ PATHS: dict[str, Drive] = {
         two_approvals,
         asked_and_given,
         asked_and_silent,
+        paid_another_way,
+        pays_for_another,
         declined,
         withdrawn,
         expired,

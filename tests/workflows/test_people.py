@@ -279,6 +279,27 @@ async def test_a_case_that_has_ended_takes_no_word_but_the_survey(world: World) 
     await assert_refused(world, case, DeskAction.SURVEY, RefusalCode.ALREADY_DECIDED, **survey)
 
 
+async def test_of_two_who_claim_at_once_one_holds_the_case(world: World) -> None:
+    case = await a_patient_case(world)
+    people = [person(AGENT, "agent-2"), person(AGENT, "agent-3")]
+    answers = await asyncio.gather(
+        *(case.handle.claim(one) for one in people), return_exceptions=True
+    )
+    holder = (await world.row(case)).assignee
+    assert [isinstance(answer, Refused) for answer in answers].count(True) == 1
+    winner = people[[isinstance(answer, Refused) for answer in answers].index(False)]
+    assert holder == winner.id
+    (loser,) = [answer for answer in answers if isinstance(answer, Refused)]
+    assert f"{holder} holds the case" in loser.message
+    assert (await case.handle.release(winner)).recorded
+    assert (await world.row(case)).assignee == ""
+    assert (await case.handle.claim(LEAD, click_id="click")).recorded
+    assert (await case.handle.claim(LEAD, click_id="click")).recorded
+    told = [event for event in await world.events(case) if event.kind is EventKind.ASSIGNED]
+    assert [event.body["to"] for event in told] == [winner.id, "", LEAD.id]
+    await case.handle.withdraw(CUSTOMER)
+
+
 # -- delegation ------------------------------------------------------------------------
 
 
