@@ -157,11 +157,14 @@ def _opened(event: CaseEvent) -> CaseRow:
 
 
 def _answers(event: CaseEvent) -> bool:
-    """Whether the customer was told something of substance: by the notice of an order or of an
-    end, or by staff. An acknowledgement is none, nor is the customer's own withdrawal."""
+    """Whether the customer was told something of substance: by the notice of an order, of an
+    end or of what is wanted of them, or by staff. An acknowledgement is none, nor is the
+    customer's own withdrawal."""
     if event.kind is EventKind.CLOSED:
         return event.body["outcome"] not in (Outcome.WITHDRAWN, Outcome.RECORDED)
-    return event.kind in (EventKind.ACCEPTED, EventKind.ANSWERED)
+    return event.kind in (
+        EventKind.ACCEPTED, EventKind.ANSWERED, EventKind.INFORMATION_REQUESTED,
+    )  # fmt: skip
 
 
 def _changes(row: CaseRow, event: CaseEvent) -> dict[str, Any]:

@@ -171,6 +171,8 @@ def test_a_case_knows_how_it_was_asked_and_by_when_to_answer() -> None:
         ([DECIDED, event(EventKind.CONTACTED, {"channel": "phone", "text": ""})], False),
         ([DECIDED, event(EventKind.REMINDED, {})], False),
         ([DECIDED, ANSWERED], True),
+        ([event(EventKind.INFORMATION_REQUESTED, {"until": instant(AT)})], True),
+        ([DECIDED, event(EventKind.EVIDENCE_ADDED, {})], False),
         ([DECIDED, APPROVED, ACCEPTED], True),
         *(
             ([event(EventKind.CLOSED, {"outcome": outcome})], outcome not in NO_ANSWER)
