@@ -6,6 +6,9 @@ import os
 import secrets
 from pathlib import Path
 
+PRIVATE = 0o600
+"""The mode of a file that is its owner's alone."""
+
 
 def write_whole(path: Path, content: str | bytes, mode: int = 0o666) -> None:
     """Put ``content`` (text as UTF-8) into ``path`` at once, and on disk before it returns.

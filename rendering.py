@@ -21,13 +21,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from domain.canonical import plain
+from domain.canonical import parse_instant, plain
 from domain.cases import EventKind, Language, Status
+from domain.evidence import size_in_words
 from domain.money import Money
 from domain.texts import instant_in_words
 
 if TYPE_CHECKING:
     from domain.decisions import Decision
+    from ledger.evidence import EvidenceItem
     from ledger.projection import CaseRow
     from ledger.reading import Reading
     from ledger.records import RefusedAttempt, StoredEvent
@@ -126,7 +128,7 @@ async def words(
     pack = Pack.from_content(content) if content else None
 
     def reason(key: str, spoken: Language) -> str:
-        return pack.text(key, spoken.value) if pack and key in pack.texts else ""
+        return pack.text_or_nothing(key, spoken) if pack else ""
 
     return status_in_words(
         case,
@@ -178,6 +180,8 @@ async def print_case(
     out.print(table)
     if case.status is Status.AWAITING_APPROVAL:
         say(f"[dim]starter.py approve|decline {case.case_id} --by WHO --as ROLE[/]")
+    if case.status is Status.AWAITING_INFORMATION:
+        say(f"[dim]starter.py evidence {case.case_id} --file F|--text T --by WHO --as ROLE[/]")
 
 
 def _ahead(at: datetime) -> str:
@@ -229,7 +233,7 @@ def print_timeline(
             instant(event.occurred_at, zone),
             event.kind.value.replace("_", " "),
             f"{event.actor.id} ({event.actor.role.value})",
-            escape(_short(event)),
+            escape(_short(event, zone)),
         )
     out.print(table)
     for attempt in refused:
@@ -240,7 +244,25 @@ def print_timeline(
         )
 
 
-def _short(event: StoredEvent) -> str:
+def print_evidence(items: Sequence[EvidenceItem], zone: str) -> None:
+    """What a case was given, in the clear; numbers are those of saved files."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for heading in ("", "when", "what", "by", "says"):
+        table.add_column(heading, no_wrap=heading == "when")
+    for number, item in enumerate(items, start=1):
+        file = item.file
+        what = f"{file.media_type}, {size_in_words(file.size_bytes)}" if file else "statement"
+        table.add_row(
+            str(number),
+            instant(item.at, zone),
+            what,
+            f"{item.by.id} ({item.by.role.value})",
+            escape(file.name if file else item.text),
+        )
+    out.print(table) if items else say("nothing was given")
+
+
+def _short(event: StoredEvent, zone: str) -> str:
     """One event in a few words; what is not told here is in ``--json``."""
     body = event.body
     match event.kind:
@@ -269,6 +291,13 @@ def _short(event: StoredEvent) -> str:
             return f"slot {body['slot']} to {body['to']['id']} ({body['to']['role']})"
         case EventKind.CONTACTED | EventKind.ANSWERED:
             return str(body["channel"]) + (", with a text" if body["text"] else "")
+        case EventKind.EVIDENCE_ADDED:
+            file = body["file"]
+            return f"a {body['kind']}" + (
+                f", {file['media_type']}, {size_in_words(file['size_bytes'])}" if file else ""
+            )
+        case EventKind.INFORMATION_REQUESTED:
+            return f"{body['reason_key']}, until {instant(parse_instant(body['until']), zone)}"
         case EventKind.TRANSFERRED:
             return f"{body['from']} to {body['desk']}" + (
                 ", with a reason" if body["reason"] else ""

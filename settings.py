@@ -15,10 +15,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import InvalidRequest
+from domain.evidence import MEDIA_TYPES, EvidenceLimits
 
 ROOT = Path(__file__).resolve().parent
 
@@ -54,6 +55,10 @@ def _bytes32(name: str, secret: SecretStr) -> bytes:
     return raw
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for part in text.split(",") if (word := part.strip()))
+
+
 class Settings(BaseSettings):
     """One object for all processes; a process reads only what its part needs."""
 
@@ -72,6 +77,11 @@ class Settings(BaseSettings):
     allow_drafts: bool = False
     notices_file: Path = Path("var/notices.jsonl")
     archive: Path = Path("var/archive")
+    evidence_dir: Path = Path("var/evidence")
+    evidence_items: int = Field(default=20, ge=1, le=1_000)
+    evidence_file_bytes: int = Field(default=10_000_000, ge=1, le=100_000_000)
+    evidence_media_types: str = ", ".join(MEDIA_TYPES)
+    evidence_statement_characters: int = Field(default=10_000, ge=1, le=10_000)
     attempt_seconds: int = Field(default=30, ge=1, le=600)
     worker_cache: int = Field(default=200, ge=0)
     worker_slots: int = Field(default=50, ge=1)
@@ -87,6 +97,22 @@ class Settings(BaseSettings):
                 "REDRESS_ALLOW_LIVE_KEY=true says so by name"
             )
         return self
+
+    @field_validator("evidence_media_types")
+    @classmethod
+    def _known_media_types(cls, given: str) -> str:
+        if not set(_words(given)) <= set(MEDIA_TYPES) or not _words(given):
+            raise ValueError(f"some of {', '.join(MEDIA_TYPES)}, with commas between them")
+        return given
+
+    def evidence_limits(self) -> EvidenceLimits:
+        """What a case takes as evidence."""
+        return EvidenceLimits(
+            items=self.evidence_items,
+            file_bytes=self.evidence_file_bytes,
+            media_types=_words(self.evidence_media_types),
+            statement_characters=self.evidence_statement_characters,
+        )
 
     def master_key_bytes(self) -> bytes:
         """The key that wraps customers' keys. Raises :class:`InvalidRequest` when it is none."""

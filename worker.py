@@ -81,7 +81,7 @@ def build_worker(
     decisions = Decisions(books, provider, library, settings.verify_key())
     payments = Payments(books, provider)
     records = Records(books)
-    messages = Messages(books, settings.verify_key())
+    messages = Messages(books, settings.verify_key(), limits=settings.evidence_limits())
     linked = Linked(books, partial(start_case, client, task_queue=task_queue))
     return Worker(
         client,
@@ -97,6 +97,7 @@ def build_worker(
             Archives(books, client, settings.archive).archive_histories,
             records.remind_approvers,
             messages.record_contact,
+            messages.record_evidence,
             messages.record_transfer,
             messages.record_assignment,
             messages.record_delegation,

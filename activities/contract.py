@@ -12,10 +12,12 @@ from temporalio import activity
 
 from domain.approvals import Answer
 from domain.archives import ArchiveInput, ArchivePage
+from domain.evidence import EvidenceAnswer
 from domain.messages import (
     Assignment,
     Contact,
     Delegation,
+    Evidence,
     RecordMessageInput,
     RemindInput,
     Transfer,
@@ -41,6 +43,7 @@ ALARM_UNKNOWN = "alarm_unknown"
 ARCHIVE_HISTORIES = "archive_histories"
 REMIND_APPROVERS = "remind_approvers"
 RECORD_CONTACT = "record_contact"
+RECORD_EVIDENCE = "record_evidence"
 RECORD_TRANSFER = "record_transfer"
 RECORD_ASSIGNMENT = "record_assignment"
 RECORD_DELEGATION = "record_delegation"
@@ -58,7 +61,9 @@ class DecisionActivities(ABC):
     async def decide_refund(self, asked: DecideInput) -> RefundProgress:
         """Fetch facts, then in one transaction decide, record and reserve.
 
-        A case that was decided before answers with its decision and what came of it since.
+        A case that was decided before answers with its decision and what came of it since. A
+        later decision (``ordinal``) is made by the policy that the case began with; one that can
+        no longer be made ends the case and tells its desk.
         """
 
     @abstractmethod
@@ -119,6 +124,11 @@ class MessageActivities(ABC):
     @activity.defn(name=RECORD_CONTACT)
     async def record_contact(self, given: RecordMessageInput[Contact]) -> Answer:
         """Record that the customer got in touch, or that staff answered."""
+
+    @abstractmethod
+    @activity.defn(name=RECORD_EVIDENCE)
+    async def record_evidence(self, given: RecordMessageInput[Evidence]) -> EvidenceAnswer:
+        """Record an item of evidence; a file that the case has already is the same item."""
 
     @abstractmethod
     @activity.defn(name=RECORD_TRANSFER)

@@ -17,7 +17,14 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.authority import check_authority
 from activities.contract import DECIDE_REFUND, INVALID_REQUEST, RECORD_VERDICT, DecisionActivities
-from activities.facts import TWINS, asked_amount, facts_of, remainder_of, tax_share_of
+from activities.facts import (
+    TWINS,
+    asked_amount,
+    facts_of,
+    inquiry_before,
+    remainder_of,
+    tax_share_of,
+)
 from activities.linked import ending, judges_before, link_first
 from activities.provider import NoSuchObject, Provider
 from activities.records import (
@@ -27,6 +34,7 @@ from activities.records import (
     case_event,
     close,
     existing_case,
+    locked_case,
     notify,
     record_refusal,
     void_and_close,
@@ -44,9 +52,11 @@ from domain.approvals import (
     approval_digest,
 )
 from domain.canonical import canonical_json, plain
-from domain.cases import CaseEvent, CaseKind, Desk, EventKind, Outcome
+from domain.cases import CaseEvent, CaseKind, Desk, EventKind, Outcome, Status
 from domain.decisions import Decision, RefundMethod, RefundVerdict
 from domain.errors import InvalidRequest
+from domain.evidence import Information
+from domain.linked import attributes_in, request_of
 from domain.money import Money
 from domain.provider import ChargeFacts
 from domain.refunds import (
@@ -59,6 +69,8 @@ from domain.refunds import (
 )
 from ledger import postings
 from ledger.books import Books
+from ledger.evidence import Inquiry, inquiry_of
+from ledger.in_words import status_in_words
 from ledger.projection import CaseRow, slots_of
 from ledger.reading import Counted, Reading
 from ledger.records import ApprovalRow, RefusedAttempt, ReservationScope
@@ -92,17 +104,37 @@ class Decisions(DecisionActivities):
     @activity.defn(name=DECIDE_REFUND)
     async def decide_refund(self, asked: DecideInput) -> RefundProgress:
         async with self._books.reading() as reading:
-            before = await reading.event(asked.case_id, "decide")
-            if before is not None:
-                return await _progress(reading, before)
+            if await _is_decided(reading, asked):
+                return await _progress(reading, asked.case_id)
         try:
             return await self._decide(asked)
         except InvalidRequest as invalid:
+            if asked.ordinal > 1:
+                return await self._end_undecided(asked, invalid)
             await self._refuse_input(asked, invalid)
 
+    async def _pack_for(self, asked: DecideInput) -> tuple[Pack, DecideInput, datetime]:
+        """The policy that decides, what is asked, and when it was asked first.
+
+        A later decision is made by the pack that the case began with, about the request as the
+        books have it: a workflow that was started again from them carries no attributes.
+        """
+        if asked.ordinal == 1:
+            return self._library.active(asked.request.policy, asked.now), asked, asked.now
+        async with self._books.reading() as reading:
+            case = await existing_case(reading, asked.case_id)
+            opened = await reading.event(asked.case_id, "open")
+            first = await reading.decision(asked.case_id, "decide")
+            pack = await self._pinned(reading, case.policy_hash)
+        if opened is None or first is None:
+            raise LookupError(f"{asked.case_id} was never decided")
+        attributes = attributes_in(first.decision.facts)
+        told = request_of(opened).model_copy(update={"attributes": attributes})
+        return pack, asked.model_copy(update={"request": told}), opened.occurred_at
+
     async def _decide(self, asked: DecideInput) -> RefundProgress:
+        pack, asked, begun_at = await self._pack_for(asked)
         request = asked.request
-        pack = self._library.active(request.policy, asked.now)
         _must_decide_refunds(pack)
         attributes = pack.attribute_facts(request.attributes)
         charge = await self._charge(request)
@@ -116,19 +148,26 @@ class Decisions(DecisionActivities):
             if "agent" in pers:
                 person = request.requested_by.id
                 await tx.lock_budget(person, request.currency, asked.now.date())
+            if asked.ordinal > 1 and await _is_decided(tx.reading, asked):
+                return await _progress(tx.reading, asked.case_id)
             remainder = await remainder_of(tx.reading, charge)
             amount = asked_amount(request, charge, remainder)
             await check_authority(tx.reading, request, amount)
-            judges = await judges_before(tx.reading, request, asked.now)
+            judges = await judges_before(tx.reading, request, begun_at)
             facts = await facts_of(tx.reading, asked, charge, twins, amount, remainder)
-            counted = await counter_facts(tx.reading, pack, request, asked.now)
+            counted = await counter_facts(
+                tx.reading, pack, request, asked.now, but_for=asked.case_id
+            )
             decision = _decision(pack, {**facts, **counted, **attributes}, asked.now)
             made = _refund_decision(asked, pack, decision, judges)
+            if made.verdict is RefundVerdict.ASK:
+                made = _if_it_may_ask(made, await inquiry_before(tx.reading, asked))
             tax = await tax_share_of(tx.reading, request, charge, remainder, made.amount)
             made = made.model_copy(update={"tax": tax})
             await self._write(tx, asked, pack, decision, made, is_concession=is_concession)
         ended = Outcome.REFUSED if made.verdict is RefundVerdict.REFUSE else None
-        return RefundProgress(**dict(made), outcome=ended)
+        until = pack.information_until(asked.now) if made.verdict is RefundVerdict.ASK else None
+        return RefundProgress(**dict(made), outcome=ended, ordinal=asked.ordinal, asked_until=until)
 
     async def _charge(self, request: RefundRequest) -> ChargeFacts:
         try:
@@ -160,15 +199,16 @@ class Decisions(DecisionActivities):
         is_concession: bool,
     ) -> None:
         request = asked.request
-        opened = _opened_event(asked, pack, str(decision.outputs.get("priority", "normal")))
-        if not await tx.append_event(opened):
-            return
-        await link_first(tx, request, asked.case_id, asked.now)
+        if asked.ordinal == 1:
+            opened = _opened_event(asked, pack, str(decision.outputs.get("priority", "normal")))
+            if not await tx.append_event(opened):
+                return
+            await link_first(tx, request, asked.case_id, asked.now)
         await tx.keep_policy(pack.name, pack.version, pack.hash, pack.content)
         settlement = pack.settlement()
         await tx.record_decision(
             case_id=asked.case_id,
-            step="decide",
+            step=asked.step,
             decision=decision,
             outcome=plain({"made": made, "settlement": settlement}),
             at=asked.now,
@@ -178,8 +218,11 @@ class Decisions(DecisionActivities):
             **made.model_dump(mode="json"),
             "reason_key": decision.outputs.get("reason") or "",
         }
-        await tx.append_event(case_event(case, "decide", EventKind.DECIDED, asked.now, body))
+        await tx.append_event(case_event(case, asked.step, EventKind.DECIDED, asked.now, body))
         case = await existing_case(tx, asked.case_id)
+        if made.verdict is RefundVerdict.ASK:
+            await _ask(tx, case, asked, pack)
+            return
         if made.verdict is RefundVerdict.REFUSE:
             await close(tx, case, Outcome.REFUSED, asked.now, ending=_ending(asked, pack, decision))
             return
@@ -207,6 +250,20 @@ class Decisions(DecisionActivities):
                 {"slot": slot},
                 to=DESK_NOTICE,
             )
+
+    async def _end_undecided(self, asked: DecideInput, invalid: InvalidRequest) -> RefundProgress:
+        """A case that waited for its customer and can be decided no more: the charge was refunded
+        elsewhere meanwhile, or the policy has no answer. It ends, and its desk hears why."""
+        is_charge = invalid.field in _OF_THE_CHARGE
+        outcome = Outcome.REJECTED_BY_PROVIDER if is_charge else Outcome.EXPIRED
+        reason_key = "already_refunded" if is_charge else "undecided"
+        async with self._books.transaction() as tx:
+            case = await locked_case(tx, asked.case_id)
+            if not await _is_decided(tx.reading, asked):
+                await close(tx, case, outcome, asked.now, reason_key=reason_key)
+                body = {"field": invalid.field, "message": str(invalid)}
+                await notify(tx, case, "case.undecided", asked.now, body, to=DESK_NOTICE)
+            return await _progress(tx.reading, asked.case_id)
 
     async def _refuse_input(self, asked: DecideInput, invalid: InvalidRequest) -> NoReturn:
         """Input that can never succeed leaves nothing but the refused attempt."""
@@ -272,7 +329,9 @@ class Decisions(DecisionActivities):
                     ending=await self._appealable(tx.reading, case, given.now),
                 )  # fmt: skip
             elif given.action is Action.WITHDRAW:
-                await void_and_close(
+                is_held = case.status is not Status.AWAITING_INFORMATION
+                end = void_and_close if is_held else close
+                await end(
                     tx, case, Outcome.WITHDRAWN, given.now, actor=person, reason_key="withdrawn"
                 )
         return Answer(recorded=True)
@@ -379,6 +438,9 @@ class Decisions(DecisionActivities):
             return Pack.from_content(content)
 
 
+_OF_THE_CHARGE = frozenset({"charge", "amount_minor", "currency"})
+"""Fields whose fault is that the charge is no longer what it was when the case began."""
+
 _REFUND_OUTPUTS: dict[str, tuple[str, set[str]]] = {
     "verdict": ("enum", set(RefundVerdict)),
     "method": ("enum", set(RefundMethod)),
@@ -415,9 +477,10 @@ def _decision(pack: Pack, facts: dict[str, Any], now: datetime) -> Decision:
 
 
 async def counter_facts(
-    reading: Reading, pack: Pack, request: RefundRequest, now: datetime
+    reading: Reading, pack: Pack, request: RefundRequest, now: datetime, *, but_for: str = ""
 ) -> dict[str, Any]:
-    """The pack's counters by name, over windows that end at ``now`` (UTC).
+    """The pack's counters by name, over windows that end at ``now`` (UTC). Nothing of the case
+    ``but_for`` counts: it is the one that is decided.
 
     A pack that names one as a fact of docs/facts.md is answered by its counter. Raises
     :class:`InvalidRequest` (field ``policy``) when it counts per something that a refund does
@@ -439,6 +502,7 @@ async def counter_facts(
             per=counter.per,
             customer=request.customer,
             key=request.requested_by.id,
+            but_for=but_for,
         )
         found[name] = (
             await reading.sum_of_cases(asked, request.currency)
@@ -492,6 +556,33 @@ def _refund_decision(
         digest=digest,
         slots=slots,
     )
+
+
+MOST_QUESTIONS = 3
+"""Questions to one customer in one case, whatever a policy says: one that is wrong in its
+conditions must not ask for ever."""
+
+
+def _if_it_may_ask(made: RefundDecision, before: Inquiry) -> RefundDecision:
+    """The question as it was decided, or the refusal that it is after silence or too often: the
+    customer reads what was wanted, and may appeal to a person."""
+    if before.information is not Information.SILENT and before.times < MOST_QUESTIONS:
+        return made
+    why = "silence" if before.information is Information.SILENT else f"{before.times} questions"
+    return made.model_copy(
+        update={"verdict": RefundVerdict.REFUSE, "why": f"{made.why} (asked again after {why})"}
+    )
+
+
+async def _ask(tx: BookTransaction, case: CaseRow, asked: DecideInput, pack: Pack) -> None:
+    """Put the question on the case's account and before the customer; nothing is held."""
+    until = pack.information_until(asked.now)
+    body = {"ordinal": asked.ordinal, "reason_key": case.reason_key, "until": until}
+    step = asked.step.replace("decide", "ask")
+    await tx.append_event(case_event(case, step, EventKind.INFORMATION_REQUESTED, asked.now, body))
+    case = await existing_case(tx, case.case_id)
+    told = {**body, "in_words": status_in_words(case, reason=pack.text_or_nothing)}
+    await notify(tx, case, "case.information_requested", asked.now, told, ordinal=asked.ordinal)
 
 
 def _slots(
@@ -572,11 +663,25 @@ async def _verdict_before(
     return closing if withdrawn else None
 
 
-async def _progress(reading: Reading, decided: CaseEvent) -> RefundProgress:
-    case = await existing_case(reading, decided.case_id)
+async def _is_decided(reading: Reading, asked: DecideInput) -> bool:
+    """Whether this decision is made, or the case has ended without it."""
+    if await reading.has_event(asked.case_id, asked.step):
+        return True
+    if asked.ordinal == 1:
+        return False
+    return (await existing_case(reading, asked.case_id)).outcome is not None
+
+
+async def _progress(reading: Reading, case_id: str) -> RefundProgress:
+    """The decision that stands, which is the last, and what came of it."""
+    case = await existing_case(reading, case_id)
+    events = await reading.events(case_id)
+    decisions = [event for event in events if event.kind is EventKind.DECIDED]
     names = RefundDecision.model_fields
-    made = {name: value for name, value in decided.body.items() if name in names}
-    slots = slots_of(await reading.events(case.case_id))
+    made = {name: value for name, value in decisions[-1].body.items() if name in names}
+    slots = slots_of(events)
+    inquiry = inquiry_of(events)
+    asks = case.status is Status.AWAITING_INFORMATION
     filled = {
         row.slot: row.actor.id
         for row in await reading.approvals(case.case_id)
@@ -585,6 +690,15 @@ async def _progress(reading: Reading, decided: CaseEvent) -> RefundProgress:
     closing = await reading.event(case.case_id, "close")
     goes_on = closing is not None and bool(closing.body.get("goes_on"))
     return RefundProgress.model_validate(
-        {**made, "slots": slots, "filled": filled, "outcome": case.outcome, "goes_on": goes_on},
+        {
+            **made,
+            "slots": slots,
+            "filled": filled,
+            "outcome": case.outcome,
+            "goes_on": goes_on,
+            "ordinal": len(decisions),
+            "asked_until": inquiry.until if asks else None,
+            "is_answered": inquiry.is_answered and asks,
+        },
         strict=False,
     )

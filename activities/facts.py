@@ -13,6 +13,7 @@ from domain.errors import InvalidRequest
 from domain.money import Money, refundable_remainder, tax_share, total
 from domain.provider import ChargeFacts
 from domain.refunds import DecideInput, RefundRequest
+from ledger.evidence import Inquiry, inquiry_of
 from ledger.reading import Reading
 from ledger.records import ReservationScope
 
@@ -70,6 +71,7 @@ async def facts_of(
 ) -> dict[str, Any]:
     """The facts of a refund by name; docs/facts.md says how each is computed."""
     request = asked.request
+    inquiry = await inquiry_before(reading, asked)
     history = await reading.customer_history(request.customer, asked.now - YEAR)
     ended = await reading.ended_on_charge(charge.id)
     return {
@@ -93,9 +95,17 @@ async def facts_of(
         "requester_role": request.requested_by.role.value,
         "linked": request.authorised_by is not None,
         "consents_to_credit": request.consents_to_credit,
+        "information": inquiry.information.value,
+        "evidence_items": inquiry.items,
         "appeal": request.appeal_of is not None,
         "alternative": request.alternative.value if request.alternative else "none",
     }
+
+
+async def inquiry_before(reading: Reading, asked: DecideInput) -> Inquiry:
+    """What the customer was asked and what was given before this decision; a case is in the
+    books from its first decision on."""
+    return inquiry_of(await reading.events(asked.case_id) if asked.ordinal > 1 else ())
 
 
 def _tax_of(request: RefundRequest, charge: ChargeFacts) -> Money:

@@ -13,6 +13,7 @@ from activities.contract import (
     RECORD_ASSIGNMENT,
     RECORD_CONTACT,
     RECORD_DELEGATION,
+    RECORD_EVIDENCE,
     RECORD_TRANSFER,
     MessageActivities,
 )
@@ -28,8 +29,18 @@ from domain.actors import Actor, Role, why_not_authentic
 from domain.approvals import STAFF, Answer, DeskAction, RefusalCode, why_may_not_speak
 from domain.canonical import sha256_of
 from domain.cases import Desk, Direction, EventKind
-from domain.messages import Assignment, Contact, Delegation, M, RecordMessageInput, Transfer
+from domain.evidence import EvidenceAnswer, EvidenceLimits
+from domain.messages import (
+    Assignment,
+    Contact,
+    Delegation,
+    Evidence,
+    M,
+    RecordMessageInput,
+    Transfer,
+)
 from ledger.books import Books
+from ledger.evidence import inquiry_of, kept_already
 from ledger.projection import CaseRow
 from ledger.reading import Reading
 from ledger.records import RefusedAttempt
@@ -41,17 +52,20 @@ RECORDED = Answer(recorded=True)
 
 
 class Messages(MessageActivities):
-    """Judges and records messages; ``wall_clock`` tells how fresh a signature is."""
+    """Judges and records messages; ``wall_clock`` tells how fresh a signature is, ``limits`` how
+    much evidence a case takes."""
 
     def __init__(
         self,
         books: Books,
         verify_key: Ed25519PublicKey,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        limits: EvidenceLimits | None = None,
     ) -> None:
         self._books = books
         self._verify_key = verify_key
         self._wall_clock = wall_clock
+        self._limits = limits or EvidenceLimits()
 
     @activity.defn(name=RECORD_CONTACT)
     async def record_contact(self, given: RecordMessageInput[Contact]) -> Answer:
@@ -65,6 +79,26 @@ class Messages(MessageActivities):
                 body = given.message.content()
                 await _append(tx, case, DeskAction.CONTACT, kind, given, body)
         return answer or RECORDED
+
+    @activity.defn(name=RECORD_EVIDENCE)
+    async def record_evidence(self, given: RecordMessageInput[Evidence]) -> EvidenceAnswer:
+        async with self._books.transaction() as tx:
+            case = await locked_case(tx, given.case_id)
+            events = await tx.reading.events(case.case_id)
+            full = self._limits.why_no_more(inquiry_of(events).items)
+            same = kept_already(events, given.message.file)
+            answer = await self._judge(
+                tx, case, DeskAction.EVIDENCE, given,
+                (RefusalCode.OVER_LIMIT, full) if full and same is None else None,
+            )  # fmt: skip
+            if answer is None and same is None:
+                body = given.message.content()
+                await _append(tx, case, DeskAction.EVIDENCE, EventKind.EVIDENCE_ADDED, given, body)
+            answer = answer or RECORDED
+            if not answer.recorded:
+                return EvidenceAnswer(**dict(answer))
+            step = same.step if same is not None else _step(DeskAction.EVIDENCE, given)
+            return EvidenceAnswer(recorded=True, answers=await _answered_by(tx.reading, case, step))
 
     @activity.defn(name=RECORD_TRANSFER)
     async def record_transfer(self, given: RecordMessageInput[Transfer]) -> Answer:
@@ -159,6 +193,14 @@ class Messages(MessageActivities):
             return RefusalCode.NOT_AUTHENTIC, reason
         reason = why_may_not_speak(given.message.signed.actor)
         return None if reason is None else (RefusalCode.NOT_AUTHORISED, reason)
+
+
+async def _answered_by(reading: Reading, case: CaseRow, step: str) -> int:
+    """The number of the question that the item of ``step`` answers; 0 when it came before."""
+    events = await reading.events(case.case_id)
+    since = [event.step for event in events].index(step)
+    asked = inquiry_of(events)
+    return 0 if inquiry_of(events[:since]).times < asked.times else asked.times
 
 
 def _step(action: DeskAction, given: RecordMessageInput[M]) -> str:

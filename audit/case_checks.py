@@ -26,7 +26,15 @@ from ledger.records import (
 LATE_AFTER = timedelta(hours=1)
 """How far past its due instant an open case is a finding: recovery takes minutes, not hours."""
 
-WAITING = frozenset({Status.AWAITING_APPROVAL, Status.SENDING, Status.SETTLING, Status.TRACING})
+WAITING = frozenset(
+    {
+        Status.AWAITING_INFORMATION,
+        Status.AWAITING_APPROVAL,
+        Status.SENDING,
+        Status.SETTLING,
+        Status.TRACING,
+    }
+)
 
 
 def check_case(file: CaseFile, found: Findings, now: datetime | None) -> bool:
@@ -44,6 +52,7 @@ def check_case(file: CaseFile, found: Findings, now: datetime | None) -> bool:
     if folded is None:
         return False
     check_waits(folded, found, now)
+    check_question(folded, file, found)
     has_ended = folded.status is Status.CLOSED
     if has_ended:
         check_closed_sums(file, found)
@@ -133,6 +142,30 @@ def check_waits(row: CaseRow, found: Findings, now: datetime | None) -> None:
             "cases",
             row.case_id,
             f"{row.status.value}, and nothing has happened since it was due at {due.isoformat()}",
+        )
+
+
+def check_question(row: CaseRow, file: CaseFile, found: Findings) -> None:
+    """I3: a case that asks its customer something holds nothing; each question was decided."""
+    for event in file.of_kind(EventKind.INFORMATION_REQUESTED):
+        before = [e for e in file.of_kind(EventKind.DECIDED) if e.ordinal < event.ordinal]
+        if not before or before[-1].body.get("verdict") != RefundVerdict.ASK:
+            _on_event(found, "I4", event, "the customer was asked without a decision to ask")
+    if row.status is not Status.AWAITING_INFORMATION:
+        return
+    for booked in file.transactions:
+        found.add(
+            "I3",
+            "ledger_transactions",
+            f"{booked.case_id}:{booked.step}",
+            "it is booked while the case still asks its customer",
+        )
+    for reservation in file.reservations:
+        found.add(
+            "I3",
+            "reservations",
+            f"{file.case_id}:{reservation.step}:{reservation.scope.value}",
+            "it is reserved while the case still asks its customer",
         )
 
 

@@ -30,6 +30,7 @@ from domain.cases import (
 )
 from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest, Refused, Unreachable
+from domain.evidence import EvidenceKind, media_type_of
 from domain.linked import (
     ALTERNATIVE_STEP,
     APPEAL_STEP,
@@ -37,9 +38,17 @@ from domain.linked import (
     appeal_request,
     case_id_of,
 )
-from domain.messages import Assignment, Contact, Delegation, DeskMessage, Transfer
+from domain.messages import (
+    Assignment,
+    Contact,
+    Delegation,
+    DeskMessage,
+    Evidence,
+    Transfer,
+)
 from domain.refunds import RefundResult
-from ledger.projection import CaseRow
+from ledger.evidence import inquiry_of, kept_already
+from ledger.projection import CaseRow, slots_of
 from ledger.records import RefusedAttempt, StoredDecision
 from workflows.refund import RefundCase
 
@@ -51,10 +60,13 @@ UPDATES: dict[Action | DeskAction, Any] = {
     Action.DECLINE: RefundCase.decline,
     Action.WITHDRAW: RefundCase.withdraw,
     DeskAction.CONTACT: RefundCase.contact,
+    DeskAction.EVIDENCE: RefundCase.evidence,
     DeskAction.TRANSFER: RefundCase.transfer,
     DeskAction.ASSIGN: RefundCase.assign,
     DeskAction.DELEGATE: RefundCase.delegate,
 }
+
+_UNDECIDED = frozenset({Status.OPEN, Status.AWAITING_INFORMATION, Status.AWAITING_APPROVAL})
 
 POLL = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Seconds between looks into the books while a decision is awaited; the last one repeats."""
@@ -196,6 +208,51 @@ class CaseHandle:
         _, sealed = await self._sealed(DeskAction.CONTACT, by, click, "text", text)
         content = {"channel": channel, "text": sealed, "direction": direction}
         return await self._tell(DeskAction.CONTACT, Contact, by, click, content)
+
+    async def evidence(
+        self,
+        by: Actor,
+        *,
+        text: str = "",
+        file: bytes | None = None,
+        name: str = "",
+        media_type: str = "",
+        click_id: str = "",
+    ) -> Answer:
+        """Give the case something that proves: a statement (``text``), or a file with its name.
+
+        ``media_type`` is what the file is said to be; left out, its content says it. A file lies
+        in the evidence store, sealed, before the case hears of it; the same file again is the
+        same item. Otherwise as :meth:`contact`.
+        """
+        click, action = click_id or uuid.uuid4().hex, DeskAction.EVIDENCE
+        store = self.client.evidence_store
+        field, said = ("text", text) if file is None else ("name", name)
+        row, sealed = await self._sealed(action, by, click, field, said)
+        if row.status is Status.CLOSED:
+            message = f"the case ended as {row.outcome}"
+            await self._refused(action, by, click, RefusalCode.CLOSED, message)
+        why = (
+            store.limits.why_not_statement(text)
+            if file is None
+            else store.limits.why_not_file(name, media_type, file)
+        )
+        if file is not None and text:
+            why = "evidence: a text and a file at once; allowed: one of them"
+        if why:
+            await self._refused(action, by, click, RefusalCode.INVALID, why)
+        content: dict[str, Any] = {"kind": EvidenceKind.STATEMENT, "text": sealed, "file": None}
+        if file is not None:
+            found = media_type or media_type_of(file)
+            kept = await store.describe(row.customer, sealed, found, file)
+            async with self.client.books.reading() as reading:
+                events = await reading.events(self.case_id)
+            full = store.limits.why_no_more(inquiry_of(events).items)
+            if full and kept_already(events, kept) is None:  # or bytes pile up that no case has
+                await self._refused(action, by, click, RefusalCode.OVER_LIMIT, full)
+            await store.put(kept, file)
+            content = {"kind": EvidenceKind.FILE, "text": "", "file": kept}
+        return await self._tell(action, Evidence, by, click, content)
 
     async def transfer(
         self, by: Actor, desk: Desk, reason: str = "", *, click_id: str = ""
@@ -455,7 +512,7 @@ class CaseHandle:
             except WorkflowUpdateFailedError as error:
                 # the books know the decision a moment before the case itself does
                 if late() or not (
-                    _code_of(error) is RefusalCode.NOT_WAITING and await self._waits()
+                    _code_of(error) is RefusalCode.NOT_WAITING and await self._waits(action)
                 ):
                     raise
             except RPCError as error:
@@ -485,13 +542,17 @@ class CaseHandle:
         if case is None or case.status is Status.CLOSED:
             return RefusalCode.CLOSED
         is_filled = given.slot in {row.slot for row in approvals}
-        if is_filled or case.status not in (Status.OPEN, Status.AWAITING_APPROVAL):
+        if is_filled or case.status not in _UNDECIDED:
             return RefusalCode.ALREADY_DECIDED
         return None
 
-    async def _waits(self) -> bool:
+    async def _waits(self, action: Action | DeskAction) -> bool:
+        """Whether the case, by the books, waits for such a message."""
         row = await self.row()
-        return row is not None and row.status is Status.AWAITING_APPROVAL
+        waiting = {Status.AWAITING_APPROVAL}
+        if action is Action.WITHDRAW:
+            waiting.add(Status.AWAITING_INFORMATION)
+        return row is not None and row.status in waiting
 
     def _sign(self, action: Action | DeskAction, by: Actor, digest: str, click: str) -> SignedActor:
         return sign(
@@ -506,9 +567,8 @@ class CaseHandle:
 
     async def _only_open_slot(self) -> str:
         async with self.client.books.reading() as reading:
-            decided = await reading.event(self.case_id, "decide")
+            slots = [slot.id for slot in slots_of(await reading.events(self.case_id))]
             taken = {row.slot for row in await reading.approvals(self.case_id)}
-        slots: list[str] = [slot["id"] for slot in (decided.body["slots"] if decided else [])]
         still_open = [slot for slot in slots if slot not in taken]
         return (still_open or slots or [""])[0]
 

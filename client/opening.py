@@ -27,6 +27,7 @@ from domain.errors import InvalidRequest, Refused, Unreachable
 from domain.linked import ALTERNATIVE_STEP, case_id_of, request_of
 from domain.refunds import RefundCaseInput, RefundRequest
 from ledger.books import Books
+from ledger.evidence import EvidenceStore
 from ledger.keys import Keyring
 from ledger.records import RefusedAttempt
 from settings import Settings, load
@@ -50,6 +51,7 @@ class Client:
         *,
         attempt_seconds: int = 30,
         task_queue: str = TASK_QUEUE,
+        evidence: EvidenceStore | None = None,
     ) -> None:
         self.temporal = temporal
         self.books = books
@@ -57,6 +59,7 @@ class Client:
         self.signing_key = signing_key
         self._attempt_seconds = attempt_seconds
         self._task_queue = task_queue
+        self._evidence = evidence
 
     @classmethod
     @asynccontextmanager
@@ -72,9 +75,17 @@ class Client:
                 keyring,
                 settings.signing_key(),
                 attempt_seconds=settings.attempt_seconds,
+                evidence=EvidenceStore(keyring, settings.evidence_dir, settings.evidence_limits()),
             )
         finally:
             await books.close()
+
+    @property
+    def evidence_store(self) -> EvidenceStore:
+        """Where files go. Raises :class:`InvalidRequest` in a client that was given none."""
+        if self._evidence is None:
+            raise InvalidRequest("evidence", "this client keeps none", "a client with a store")
+        return self._evidence
 
     def case(self, case_id: str) -> CaseHandle:
         return CaseHandle(self, case_id)

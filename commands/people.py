@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import mimetypes
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from commands.one_case import past_sending, tell, the_case, whole_id
-from commands.options import As, AsJson, By, CaseId, ClickId, Digest, Note
-from commands.running import DONE, run, with_client
+from commands.options import As, AsJson, By, CaseId, ClickId, Digest, Note, Zone
+from commands.running import DONE, opened_books, run, with_client
 from domain.actors import Actor, Role
 from domain.cases import Channel, Desk, Direction
 from domain.decisions import RefundMethod
-from rendering import spinner
+from domain.errors import InvalidRequest
+from files import PRIVATE, write_whole
+from rendering import print_evidence, show_json, spinner
 
 if TYPE_CHECKING:
     from client import CaseHandle, Client
+    from ledger.evidence import EvidenceItem, EvidenceStore
 
 app = typer.Typer()
 
@@ -101,6 +107,85 @@ def contact(
     run(_judge(case_id, as_json, lambda case: case.contact(
         Actor(id=by, role=role), channel, text, direction=direction,
         click_id=click_id)))  # fmt: skip
+
+
+@app.command()
+def evidence(
+    case_id: CaseId,
+    text: Annotated[str, typer.Option(help="A statement; kept encrypted.")] = "",
+    file: Annotated[
+        Path | None, typer.Option(help="A PDF, PNG, JPEG, text or e-mail; kept encrypted.")
+    ] = None,
+    media_type: Annotated[
+        str, typer.Option("--type", help="What the file is; empty: what its name says, if it does.")
+    ] = "",
+    save: Annotated[
+        Path | None, typer.Option(help="A folder: write the files of the case there.")
+    ] = None,
+    by: Annotated[str, typer.Option("--by", help="Who gives it.")] = "",
+    role: Annotated[Role | None, typer.Option("--as", help="In which role.")] = None,
+    click_id: ClickId = "", zone: Zone = "UTC", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Give a case a statement or a file; without either, show what it was given."""
+    if not text and file is None:
+        run(_show_evidence(case_id, save, zone, as_json))
+    if save is not None or not by or role is None:
+        raise typer.BadParameter("an item needs --by and --as, and nothing is saved beside it")
+    actor = Actor(id=by, role=role)
+    run(_judge(case_id, as_json, lambda case: _give(case, actor, text, file, media_type, click_id)))
+
+
+async def _give(
+    case: CaseHandle, by: Actor, text: str, file: Path | None, media_type: str, click_id: str
+) -> Any:
+    if file is None:
+        return await case.evidence(by, text=text, click_id=click_id)
+    try:
+        content = await asyncio.to_thread(file.read_bytes)
+    except OSError as error:
+        raise InvalidRequest("file", f"{file} cannot be read: {error}", "a file") from error
+    said = media_type or mimetypes.guess_type(file.name)[0] or ""
+    return await case.evidence(
+        by, text=text, file=content, name=file.name, media_type=said, click_id=click_id
+    )
+
+
+async def _show_evidence(case_id: str, save: Path | None, zone: str, as_json: bool) -> int:
+    from ledger.evidence import EvidenceStore, evidence_of
+    from ledger.keys import Keyring
+    from settings import load
+
+    settings = load()
+    async with opened_books() as books:
+        keyring = Keyring(books, settings.master_key_bytes())
+        async with books.reading() as reading:
+            case = await the_case(reading, case_id)
+            events = await reading.events(case.case_id)
+        items = await evidence_of(events, keyring)
+        if save is not None:
+            await _save(items, EvidenceStore(keyring, settings.evidence_dir), save)
+    if as_json:
+        show_json(items)
+    else:
+        print_evidence(items, zone)
+    return DONE
+
+
+async def _save(items: Sequence[EvidenceItem], store: EvidenceStore, folder: Path) -> None:
+    """Write each file under its number and name; what is erased is passed over."""
+    from ledger.keys import SealBroken
+
+    try:
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        for number, item in enumerate(items, start=1):
+            content = await store.get(item.file.stored) if item.file is not None else None
+            if content is not None and item.file is not None:
+                path = folder / f"{number}-{item.file.name}"
+                await asyncio.to_thread(write_whole, path, content, PRIVATE)
+    except SealBroken as error:
+        raise InvalidRequest("evidence", str(error), "see REDRESS_EVIDENCE_DIR") from error
+    except OSError as error:
+        raise InvalidRequest("save", str(error), "a folder that can be written") from error
 
 
 @app.command()

@@ -24,7 +24,9 @@ from domain.decisions import RefundMethod
 LANGUAGES = tuple(language.value for language in Language)
 SLOT_KEYS = ("id", "roles", "expires", "remind", "escalate")
 ESCALATION_KEYS = ("after", "to")
-TIMER_KEYS = ("calendar", "settlement", "appeal", "alternative", "first_response")
+TIMER_KEYS = (
+    "calendar", "settlement", "information", "appeal", "alternative", "first_response",
+)  # fmt: skip
 RESPONSE_KEYS = ("hours", "default", *(channel.value for channel in Channel))
 MOST_OFFICE_MINUTES = 10_000
 CLOCK = r"(?:([01][0-9]|2[0-3]):([0-5][0-9])|(24):(00))"
@@ -91,12 +93,13 @@ class ResponseRule:
 
 @dataclass(frozen=True, slots=True)
 class Timers:
-    """The ``timers`` block. ``appeal_days`` and ``alternative_days`` are business days of the
-    calendar after a case's end; 0 where the pack has none. A channel that ``first_response``
-    lacks has no clock."""
+    """The ``timers`` block. ``information_days`` are business days of the calendar after a
+    question to the customer, ``appeal_days`` and ``alternative_days`` after a case's end; 0 where
+    the pack has none. A channel that ``first_response`` lacks has no clock."""
 
     calendar: str | None = None
     settlement: SettlementRule | None = None
+    information_days: int = 0
     appeal_days: int = 0
     alternative_days: int = 0
     first_response: Mapping[Channel, ResponseRule] = field(default_factory=dict)
@@ -135,7 +138,8 @@ def read_timers(
             allowed="alternative: 20bd",
         )  # fmt: skip
     responses = _read_first_response(node.get("first_response"), into)
-    return Timers(calendar, rule, _days_after(node, "appeal", into), alternative, responses)
+    information, appeal = (_days_after(node, key, into) for key in ("information", "appeal"))
+    return Timers(calendar, rule, information, appeal, alternative, responses)
 
 
 def _days_after(node: Node, key: str, into: Collector) -> int:

@@ -28,7 +28,7 @@ from decisions.table import Table
 from decisions.types import ValueType, from_json, ids_of
 from domain.actors import Role
 from domain.canonical import canonical_json, sha256_of
-from domain.cases import Channel
+from domain.cases import Channel, Language
 from domain.deadlines import BusinessCalendar, Settlement
 from domain.decisions import Decision
 from domain.errors import InvalidRequest
@@ -252,6 +252,11 @@ class Pack:
             raise LookupError(f"policy {self.name} v{self.version} has no timers.settlement")
         return timers.settlement.with_calendar(self.calendar(), timers.alternative_days)
 
+    def information_until(self, asked_at: datetime) -> datetime | None:
+        """Until which instant (UTC) a customer who is asked at ``asked_at`` may answer; None in
+        a pack that asks nothing."""
+        return self._days_after(asked_at, self._parts.timers.information_days)
+
     def appeal_until(self, refused_at: datetime) -> datetime | None:
         """Until which instant (UTC) a no of ``refused_at`` may be appealed; None where never."""
         return self._days_after(refused_at, self._parts.timers.appeal_days)
@@ -315,6 +320,11 @@ class Pack:
         if key not in self._parts.texts or language not in self._parts.texts[key]:
             raise LookupError(f"policy {self.name} v{self.version} has no text {key} in {language}")
         return self._parts.texts[key][language]
+
+    def text_or_nothing(self, key: str, language: str) -> str:
+        """The text, in English where the language has none; empty where there is neither."""
+        texts = self._parts.texts.get(key, {})
+        return texts.get(language) or texts.get(Language.EN, "")
 
 
 def facts_from_json(pack: Pack, facts: Mapping[str, Any]) -> dict[str, Any]:

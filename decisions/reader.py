@@ -42,6 +42,10 @@ from decisions.source import BAD, Node
 from decisions.table import HITS, Table, read_rules
 from decisions.types import SEVERAL, WORDS, ValueType
 from domain.deadlines import BusinessCalendar
+from domain.evidence import Information
+
+ASK = "ask"
+INFORMATION = "information"
 
 FORMAT = 1
 MOST_VERSIONS = 999_999
@@ -128,6 +132,7 @@ def read_pack(node: Node, into: Collector) -> Parts | None:
     )
     catalogues = read_catalogues(node.get("catalogues"), tuple(texts), scope)
     tables = _read_tables(node, single, scope, vocabulary)
+    _check_questions(node, single, inputs, into)
     authority = read_authority(node.get("authority"), scope)
     name = read_name(node, "policy", into)
     number = node.get("version")
@@ -172,6 +177,44 @@ def _read_repin(node: Node | None, version: int, into: Collector) -> tuple[int, 
 
 
 HEAD_KEYS_STAGED = (*HEAD_KEYS, "inputs")
+
+
+def _check_questions(
+    node: Node, single: bool, inputs: dict[str, ValueType], into: Collector
+) -> None:
+    """A policy whose verdict may be ``ask`` says what is wanted and for how long it waits, and
+    reads what became of it: or a case would wait, or be asked, for ever."""
+    clocks = node.get("timers")
+    for table in (node,) if single else _items(node, "tables"):
+        outputs = table.get("outputs")
+        verdict = outputs.get("verdict") if outputs is not None else None
+        words = _items(verdict, "values") if verdict is not None else ()
+        for place in (word for word in words if word.value == ASK):
+            if clocks is None or clocks.get(INFORMATION) is None:
+                into.add(
+                    place, "missing-key",
+                    "timers has no information: how long a customer who is asked may take",
+                    allowed="information: 10bd",
+                )  # fmt: skip
+            read = inputs.get(INFORMATION)
+            if read is None or set(read.values) != set(Information):
+                into.add(
+                    place, "undefined-input",
+                    f"a policy that asks reads the fact {INFORMATION}, or it asks the same again",
+                    allowed=f"{INFORMATION}: {{type: enum, values: "
+                    f"[{', '.join(Information)}]}}",
+                )  # fmt: skip
+        for rule in _items(table, "rules"):
+            then = rule.get("then")
+            said = then.get("verdict") if then is not None else None
+            if then is None or said is None or said.value != ASK:
+                continue
+            reason = then.get("reason")
+            if reason is None or reason.value is None:
+                into.add(
+                    reason or then, "missing-output",
+                    "a rule that asks says in reason what is wanted", allowed="a key of texts",
+                )  # fmt: skip
 
 
 def _items(node: Node, key: str) -> tuple[Node, ...]:

@@ -258,7 +258,7 @@ def _timers() -> Schema:
     clock = shape({"within": minutes, "hours": hours}, ["within"])
     known = {
         "calendar": TEXT, "settlement": shape(settlement, needed),
-        "appeal": TEXT, "alternative": TEXT,
+        "information": TEXT, "appeal": TEXT, "alternative": TEXT,
         "first_response": shape({"hours": hours} | dict.fromkeys(RESPONSE_KEYS[1:], clock)),
     }  # fmt: skip
     return shape({key: known[key] for key in TIMER_KEYS})

@@ -111,6 +111,7 @@ class DeskAction(StrEnum):
     TRANSFER = "transfer"
     ASSIGN = "assign"
     DELEGATE = "delegate"
+    EVIDENCE = "evidence"
     SURVEY = "survey"
     APPEAL = "appeal"
     ACCEPT = "accept"

@@ -26,6 +26,7 @@ class Status(StrEnum):
     """Where a case is. Derived from its last lifecycle event; nobody sets it."""
 
     OPEN = "open"
+    AWAITING_INFORMATION = "awaiting_information"
     AWAITING_APPROVAL = "awaiting_approval"
     SENDING = "sending"
     SETTLING = "settling"
@@ -71,6 +72,9 @@ class EventKind(StrEnum):
     """The customer got in touch."""
     ANSWERED = "answered"
     """Staff told the customer something."""
+    EVIDENCE_ADDED = "evidence_added"
+    INFORMATION_REQUESTED = "information_requested"
+    """The customer was asked for something, until a deadline."""
     TRANSFERRED = "transferred"
     ASSIGNED = "assigned"
     """A person took the case from the desk's queue, or put it back."""

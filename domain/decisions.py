@@ -56,6 +56,8 @@ class Decision(BaseModel):
 class RefundVerdict(StrEnum):
     APPROVE = "approve"
     REFUSE = "refuse"
+    ASK = "ask"
+    """The customer is asked for something first; then it is decided again."""
 
 
 class RefundMethod(StrEnum):

@@ -53,7 +53,7 @@ def appeal_request(
             "request_id": f"{opened.case_id}:appeal",
             "requested_by": by,
             "text": text,
-            "attributes": _attributes(facts),
+            "attributes": attributes_in(facts),
             "authorised_by": None,
             "alternative_to": None,
             "alternative": None,
@@ -81,7 +81,7 @@ def alternative_request(
             "request_id": f"{opened.case_id}:alternative",
             "requested_by": by,
             "text": "",
-            "attributes": _attributes(facts),
+            "attributes": attributes_in(facts),
             "amount_minor": amount_minor,
             "consents_to_credit": asked.consents_to_credit or way is RefundMethod.ACCOUNT_CREDIT,
             "authorised_by": authority,
@@ -96,7 +96,8 @@ def case_id_of(request: RefundRequest) -> str:
     return case_id_for(CaseKind.REFUND, request.request_id)
 
 
-def _attributes(facts: Mapping[str, Any]) -> dict[str, Any]:
+def attributes_in(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The caller's attributes among the facts of a decision."""
     return {
         name.removeprefix(_ATTRIBUTE): value
         for name, value in facts.items()

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.actors import Actor, SignedActor
 from domain.cases import Channel, Desk, Direction
+from domain.evidence import EvidenceFile, EvidenceKind
 
 
 class DeskMessage(BaseModel):
@@ -44,6 +45,15 @@ class Contact(DeskMessage):
     channel: Channel
     text: str
     direction: Direction = Direction.INCOMING
+
+
+class Evidence(DeskMessage):
+    """Something that proves: a statement (``text``, sealed) or a file, whose bytes lie in the
+    evidence store already."""
+
+    kind: EvidenceKind
+    text: str
+    file: EvidenceFile | None
 
 
 class Transfer(DeskMessage):

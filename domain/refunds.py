@@ -118,13 +118,23 @@ class RefundCaseInput(BaseModel):
 
 
 class DecideInput(BaseModel):
-    """``now`` is the workflow's instant: activities ask no clock what day it is."""
+    """``now`` is the workflow's instant: activities ask no clock what day it is.
+
+    ``ordinal`` numbers the decisions of a case: each but the first follows a question to the
+    customer.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     case_id: str
     request: RefundRequest
     now: datetime
+    ordinal: int = 1
+
+    @property
+    def step(self) -> str:
+        """Under which the decision is on record."""
+        return "decide" if self.ordinal == 1 else f"decide#{self.ordinal}"
 
 
 class RefundDecision(BaseModel):
@@ -154,9 +164,14 @@ class RefundProgress(RefundDecision):
     """A decision with what the books hold since, for a workflow that starts in mid-case.
 
     ``filled`` names who approved each slot; ``outcome`` is set when the case has ended, and
-    ``goes_on`` as for :class:`LookResult`.
+    ``goes_on`` as for :class:`LookResult`. ``ordinal`` is the decision's number. While the customer
+    is asked for something, ``asked_until`` is their deadline (UTC), and ``is_answered`` says that
+    something was given.
     """
 
+    ordinal: int = 1
+    asked_until: datetime | None = None
+    is_answered: bool = False
     filled: dict[str, str] = Field(default_factory=dict)
     outcome: Outcome | None = None
     goes_on: bool = False

@@ -22,6 +22,14 @@ CATALOGUE: dict[str, dict[Language, str]] = {
         Language.ES: "Estamos revisando su solicitud.",
         Language.KO: "요청을 검토하고 있습니다.",
     },
+    "status.awaiting_information": {
+        Language.EN: "We need something from you before we can decide. {reason} "
+        "We wait for it until {until}.",
+        Language.ES: "Antes de decidir necesitamos algo de usted. {reason} "
+        "Lo esperamos hasta el {until}.",
+        Language.KO: "결정하기 전에 고객님께 확인할 것이 있습니다. {reason} "
+        "{until}까지 기다리겠습니다.",
+    },
     "status.awaiting_approval": {
         Language.EN: "Your refund of {amount} waits for our approval, until {until} at the latest.",
         Language.ES: "Su reembolso de {amount} está pendiente de nuestra aprobación, "

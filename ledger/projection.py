@@ -21,7 +21,7 @@ SENDING_PATIENCE = timedelta(hours=23)
 """How long an order may be on its way to the provider: it may forget an idempotency key
 after 24 hours, so by then the order has been looked up or given up."""
 
-WaitsFor = Literal["", "approval", "provider", "bank", "trace"]
+WaitsFor = Literal["", "customer", "approval", "provider", "bank", "trace"]
 
 
 class CaseRow(BaseModel):
@@ -171,6 +171,12 @@ def _changes(row: CaseRow, event: CaseEvent) -> dict[str, Any]:
             raise ValueError(f"{event.case_id} was opened already")
         case EventKind.DECIDED:
             return _decided(event)
+        case EventKind.INFORMATION_REQUESTED:
+            return {
+                "status": Status.AWAITING_INFORMATION,
+                "waits_for": "customer",
+                "due_at": parse_instant(body["until"]),
+            }
         case EventKind.APPROVAL_RECORDED:
             return _sending(event) if body["slots_left"] == 0 else {}
         case EventKind.ACCEPTED:
@@ -201,6 +207,7 @@ def _changes(row: CaseRow, event: CaseEvent) -> dict[str, Any]:
             | EventKind.DELEGATED
             | EventKind.CONTACTED
             | EventKind.ANSWERED
+            | EventKind.EVIDENCE_ADDED
             | EventKind.REPINNED  # what was decided stays under the policy it was decided by
             | EventKind.OUTCOME_UNKNOWN  # still sending; a late alarm changes no later status
             | EventKind.CONFIRMED

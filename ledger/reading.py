@@ -79,6 +79,13 @@ _EVENT = events_with_links().where(
 _DECISION = select(t.decisions).where(
     t.decisions.c.case_id == bindparam("case_id"), t.decisions.c.step == bindparam("step")
 )
+_LAST_DECISION = (
+    select(t.decisions)
+    .where(t.decisions.c.case_id == bindparam("case_id"))
+    # decide, decide#2 ... decide#10: their instants need not ascend where a case was reopened
+    .order_by(func.length(t.decisions.c.step).desc(), t.decisions.c.step.desc())
+    .limit(1)
+)
 _APPROVALS = (
     select(t.approvals)
     .where(t.approvals.c.case_id == bindparam("case_id"))
@@ -136,7 +143,8 @@ class Counted:
 
     ``per`` says whose cases: ``customer``'s own, those of them about the ``subscription`` or
     ``account`` named ``key``, or those that the ``agent`` named ``key`` opened. ``where`` names
-    columns of ``cases``; its outcome ``open`` is a case that has not ended.
+    columns of ``cases``; its outcome ``open`` is a case that has not ended. Nothing of the case
+    ``but_for`` counts.
     """
 
     of: EventKind
@@ -146,6 +154,7 @@ class Counted:
     per: str
     customer: str
     key: str
+    but_for: str = ""
 
 
 class Reading:
@@ -307,6 +316,7 @@ class Reading:
             e.occurred_at >= instant(asked.since),
             e.occurred_at <= instant(asked.until),
             owner == (asked.key if asked.per == "agent" else asked.customer),
+            e.case_id != asked.but_for,
         ]
         for field, words in asked.where:
             fits: ColumnElement[bool] = t.cases.c[field].in_(words)
@@ -343,8 +353,13 @@ class Reading:
         found = await self._connection.execute(_HAS_EVENT, {"case_id": case_id, "step": step})
         return found.first() is not None
 
-    async def decision(self, case_id: str, step: str = "decide") -> StoredDecision | None:
-        row = await self._first(_DECISION, {"case_id": case_id, "step": step})
+    async def decision(self, case_id: str, step: str | None = None) -> StoredDecision | None:
+        """The decision of one step; without a step the one that stands, which is the last."""
+        row = await (
+            self._first(_LAST_DECISION, {"case_id": case_id})
+            if step is None
+            else self._first(_DECISION, {"case_id": case_id, "step": step})
+        )
         return None if row is None else decision_of(row)
 
     async def policy_content(self, hash: str) -> str | None:

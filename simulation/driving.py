@@ -18,7 +18,7 @@ import httpx
 from client import CaseHandle, Client
 from domain.approvals import Action
 from domain.errors import InvalidRequest, Refused, Unreachable
-from ledger.projection import CaseRow
+from ledger.projection import CaseRow, slots_of
 from simulation.clock import CaseClock, utc_now
 from simulation.scenario import Does, ProviderAct, Scenario, Step
 
@@ -302,9 +302,8 @@ class Driver:
     async def _slot_of(self, handle: CaseHandle) -> str:
         """The one slot of a case, so that it need not be looked up for each message."""
         async with self._client.books.reading() as reading:
-            decided = await reading.event(handle.case_id, "decide")
-        slots = decided.body["slots"] if decided else []
-        return str(slots[0]["id"]) if len(slots) == 1 else ""
+            slots = slots_of(await reading.events(handle.case_id))
+        return slots[0].id if len(slots) == 1 else ""
 
     async def _say(self, run: CaseRun, handle: CaseHandle, step: Step) -> None:
         assert step.by is not None

@@ -364,6 +364,7 @@ class Machine:
             "REDRESS_DATABASE_URL": self._books_url(),
             "REDRESS_NOTICES_FILE": str(self.folder / "notices.jsonl"),
             "REDRESS_ARCHIVE": str(self.folder / "archive"),
+            "REDRESS_EVIDENCE_DIR": str(self.folder / "evidence"),
             "REDRESS_STRIPE_BASE_URL": self.url("sandbox"),
             **keys,
             "TEMPORAL_ADDRESS": self.temporal_address,

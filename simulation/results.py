@@ -163,7 +163,7 @@ def _instants(events: Sequence[CaseEvent], run: CaseRun) -> dict[str, Any]:
             case EventKind.CONFIRMED:
                 found["confirmed_by"] = event.body["confirmed_by"]
             case EventKind.CLOSED if event.body["outcome"] == Outcome.EXPIRED.value:
-                lateness.append(event.occurred_at - min(expires))
+                lateness.append(event.occurred_at - min(expires, default=event.occurred_at))
             case _:
                 pass
     found.pop("_", None)

@@ -22,6 +22,7 @@ from client import Client
 from domain.errors import InvalidRequest, Unreachable
 from files import write_whole
 from ledger.books import Books
+from ledger.evidence import EvidenceStore
 from ledger.keys import Keyring
 from ledger.migrate import migrate
 from settings import Settings
@@ -103,6 +104,7 @@ async def running_system(
                 keyring,
                 settings.signing_key(),
                 attempt_seconds=settings.attempt_seconds,
+                evidence=EvidenceStore(keyring, settings.evidence_dir, settings.evidence_limits()),
             ),
             clock=CaseClock(connection),
             provider=Provider(sandbox.url, http),
@@ -136,6 +138,7 @@ def _settings(folder: Path, url: str, sandbox: str, policies: Path, slots: int) 
         "allow_drafts": True,  # they are tried on cases before they are released
         "notices_file": folder / "notices.jsonl",
         "archive": folder / "archive",
+        "evidence_dir": folder / "evidence",
         "worker_slots": slots,
     }
     return Settings.model_validate(values)

@@ -23,6 +23,7 @@ from activities.provider import Provider
 from client import Client
 from decisions.library import Library
 from ledger.books import Books
+from ledger.evidence import EvidenceStore
 from ledger.keys import Keyring
 from ledger.migrate import migrate
 from settings import ROOT, Settings
@@ -95,6 +96,7 @@ def settings_for(folder: Path, database_url: str, sandbox_url: str, **overrides:
         "policies": ROOT / "policies",
         "notices_file": folder / "notices.jsonl",
         "archive": folder / "archive",
+        "evidence_dir": folder / "evidence",
         "attempt_seconds": 5,
         **overrides,
     }
@@ -133,7 +135,12 @@ async def running_stack(
             provider=provider,
             library=Library.load(settings.policies),
             client=Client(
-                temporal, books, keyring, SIGNING_KEY, attempt_seconds=settings.attempt_seconds
+                temporal,
+                books,
+                keyring,
+                SIGNING_KEY,
+                attempt_seconds=settings.attempt_seconds,
+                evidence=EvidenceStore(keyring, settings.evidence_dir, settings.evidence_limits()),
             ),
             sandbox_url=sandbox.url,
             http=http,

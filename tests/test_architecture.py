@@ -29,7 +29,7 @@ PARTS = (
 MAY_IMPORT: dict[str, set[str]] = {
     "domain": set(),
     "decisions": {"domain", "files"},
-    "ledger": {"domain"},
+    "ledger": {"domain", "files"},
     "activities": {"domain", "ledger", "files"},  # decisions: in activities/decisions.py only
     "workflows": {"domain", "activities"},
     "audit": {"domain", "decisions", "ledger", "workflows"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 
 from temporalio import workflow
@@ -17,7 +18,15 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from domain.actors import Actor
     from domain.approvals import Action, Answer, ApprovalSlot, Judgement, RefusalCode
-    from domain.messages import Assignment, Contact, Delegation, RemindInput, Transfer
+    from domain.evidence import EvidenceAnswer
+    from domain.messages import (
+        Assignment,
+        Contact,
+        Delegation,
+        Evidence,
+        RemindInput,
+        Transfer,
+    )
     from domain.refunds import CaseDescription, ProviderNews, RecordVerdictInput, RefundCaseInput
     from workflows import steps
     from workflows.connection import CASE_DESK
@@ -30,8 +39,8 @@ def refuse(code: RefusalCode, message: str) -> ApplicationError:
 
 class CaseDesk:
     """Base of the four cases: messages ``approve``, ``decline``, ``withdraw``, ``contact``,
-    ``transfer``, ``assign``, ``delegate``, the signal ``provider_news`` and the query ``describe``.
-    It has no ``run``."""
+    ``evidence``, ``transfer``, ``assign``, ``delegate``, the signal ``provider_news`` and the
+    query ``describe``. It has no ``run``."""
 
     def __init__(self, case: RefundCaseInput) -> None:
         self.case = case
@@ -50,6 +59,9 @@ class CaseDesk:
         self.deadline: datetime | None = None
         self.expiring = False
         self.waiting = False
+        self.asking = False
+        self.answered = 0
+        self.taking = 0
         self.acting = False
         self.news = 0
 
@@ -90,6 +102,22 @@ class CaseDesk:
                 await self._call(instant, deadline)
         self.waiting = False
         return self._is_approved()
+
+    async def await_information(self, question: int, until: datetime) -> bool:
+        """Wait until the customer's ``question`` is answered or its time is up (True), or the case
+        ended another way (False). Evidence that is being recorded when the time is up counts."""
+        self.asking = True
+        self.show("awaiting_information", "customer", until, "decides again")
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self.answered >= question or self.ended_by is not None,
+                timeout=until - workflow.now(),
+                timeout_summary="information is due",
+            )
+        self.asking = False
+        await workflow.wait_condition(lambda: self._nothing_claimed() and not self.taking)
+        self.show("open", "decision", None, "")
+        return self.ended_by is None
 
     def _calls(self, deadline: datetime) -> list[datetime]:
         """When the desk is called again: reminders and escalations that lie ahead."""
@@ -176,7 +204,7 @@ class CaseDesk:
         self._check_not_ended()
         if self.acting:
             raise refuse(RefusalCode.TOO_LATE, "the money has been ordered already")
-        if not self.waiting:
+        if not (self.waiting or self.asking):
             raise refuse(RefusalCode.NOT_WAITING, "the case is being decided this moment")
         if given.signed.digest != self.digest:
             raise refuse(RefusalCode.STALE, "the case has changed since it was shown")
@@ -185,7 +213,7 @@ class CaseDesk:
         self.ending_claimed_by = given.signed.actor.id
         try:
             await workflow.wait_condition(lambda: not self.claimed)
-            if self._is_approved():
+            if self.slots and self._is_approved():
                 raise refuse(RefusalCode.ALREADY_DECIDED, self._who_approved())
             answer = await self._record(action, slot, len(self.slots), given)
             if answer.recorded:
@@ -270,6 +298,17 @@ class CaseDesk:
     async def contact(self, given: Contact) -> Answer:
         """The customer got in touch, or staff answered; possible until the case ends."""
         return await steps.record_contact(self.case, given)
+
+    @workflow.update
+    async def evidence(self, given: Evidence) -> EvidenceAnswer:
+        """Something that proves; possible until the case ends. It may answer a question."""
+        self.taking += 1
+        try:
+            answer = await steps.record_evidence(self.case, given)
+            self.answered = max(self.answered, answer.answers)
+            return answer
+        finally:
+            self.taking -= 1
 
     @workflow.update
     async def transfer(self, given: Transfer) -> Answer:

@@ -1,12 +1,13 @@
 """Refund: from request to money proven to have moved.
 
 The procedure. The engine gathers the facts and decides by the pinned policy; a grant is held
-at once. If the policy asks for a person's yes, wait for it until it expires. Order the money
-at the provider. Then settle: news from the provider, or the engine's own look at the minimum,
-a middle and the maximum business day, until the money is confirmed or has failed. Past the
-maximum day with no answer finance traces it. Money that the bank sends back is paid another
-way by a case of its own, if the policy knows one that needs nobody's word any more; otherwise
-the customer is asked. Account credit needs no settling.
+at once. If the policy asks the customer for something, wait until they give it or their time is
+up, and decide again. If it asks for a person's yes, wait for it until it expires. Order the money
+at the provider. Then settle: news from the provider, or the engine's own look at the minimum, a
+middle and the maximum business day, until the money is confirmed or has failed. Past the maximum
+day with no answer finance traces it. Money that the bank sends back is paid another way by a case
+of its own, if the policy knows one that needs nobody's word any more; otherwise the customer is
+asked. Account credit needs no settling.
 """
 
 from __future__ import annotations
@@ -41,13 +42,26 @@ class RefundCase(CaseDesk):
 
     @workflow.run
     async def run(self, case: RefundCaseInput) -> RefundResult:
-        decision = await steps.decide(case)
-        outcome = await self._carry_out(decision)
+        decision = await self._decide()
+        ended = self.ended_by
+        outcome = _ENDED_BY[ended] if ended else await self._carry_out(decision)
         self.show("closed", "", None, outcome.value)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return RefundResult(
             case_id=case.case_id, outcome=outcome, rule=decision.rule, amount=decision.amount
         )
+
+    async def _decide(self) -> RefundProgress:
+        """The decision after which nothing is asked of the customer any more."""
+        decision = await steps.decide(self.case)
+        while decision.outcome is None and decision.asked_until is not None:
+            self.digest = decision.digest
+            if decision.is_answered:
+                self.answered = max(self.answered, decision.ordinal)
+            if not await self.await_information(decision.ordinal, decision.asked_until):
+                break
+            decision = await steps.decide(self.case, decision.ordinal + 1)
+        return decision
 
     async def _carry_out(self, decision: RefundProgress) -> Outcome:
         if decision.goes_on:

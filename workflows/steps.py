@@ -18,10 +18,12 @@ with workflow.unsafe.imports_passed_through():
         RecordActivities,
     )
     from domain.approvals import Answer
+    from domain.evidence import EvidenceAnswer
     from domain.messages import (
         Assignment,
         Contact,
         Delegation,
+        Evidence,
         M,
         RecordMessageInput,
         RemindInput,
@@ -60,11 +62,14 @@ def _attempt(case: RefundCaseInput) -> timedelta:
     return timedelta(seconds=case.attempt_seconds)
 
 
-async def decide(case: RefundCaseInput) -> RefundProgress:
+async def decide(case: RefundCaseInput, ordinal: int = 1) -> RefundProgress:
     """Facts, decision and hold in one activity; retried until the provider answers."""
+    asked = DecideInput(
+        case_id=case.case_id, request=case.request, now=workflow.now(), ordinal=ordinal
+    )
     return await workflow.execute_activity_method(
         DecisionActivities.decide_refund,
-        DecideInput(case_id=case.case_id, request=case.request, now=workflow.now()),
+        asked,
         start_to_close_timeout=_attempt(case),
         retry_policy=PATIENT,
         summary="facts, decision, hold",
@@ -92,6 +97,16 @@ async def record_contact(case: RefundCaseInput, given: Contact) -> Answer:
         start_to_close_timeout=_attempt(case),
         retry_policy=PATIENT,
         summary=f"{given.direction} contact by {given.channel}",
+    )
+
+
+async def record_evidence(case: RefundCaseInput, given: Evidence) -> EvidenceAnswer:
+    return await workflow.execute_activity_method(
+        MessageActivities.record_evidence,
+        _recorded(case, given),
+        start_to_close_timeout=_attempt(case),
+        retry_policy=PATIENT,
+        summary=f"evidence by {given.signed.actor.id}",
     )
 
 

@@ -107,4 +107,6 @@ REFUND_FACTS: dict[str, Any] = {
     "consents_to_credit": False,
     "appeal": False,
     "alternative": "none",
+    "information": "not_asked",
+    "evidence_items": 0,
 }

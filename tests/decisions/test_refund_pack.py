@@ -150,6 +150,21 @@ def test_credit_is_given_only_with_consent() -> None:
     assert decide(consents_to_credit=True).outputs["method"] == "original"
 
 
+@pytest.mark.parametrize("currency", UNITS)
+def test_proof_of_what_was_not_as_agreed_is_wanted_above_the_limit_and_only_once(
+    currency: str,
+) -> None:
+    limit = 100 * UNITS[currency]
+    within, beyond = (of(amount, currency) for amount in (limit, limit + 1))
+    unlike = {"reason": "not_as_agreed"}
+    assert decide(**within, **unlike).outputs["verdict"] == "approve"
+    assert decide(**beyond, **unlike).outputs["verdict"] == "ask"
+    assert decide(**beyond, **unlike, evidence_items=1).outputs["verdict"] == "approve"
+    given = decide(**beyond, **unlike, information="given", evidence_items=1)
+    assert given.outputs["verdict"] == "approve"
+    assert decide(**beyond, **unlike, information="silent").rule == "PROOF_MISSING"
+
+
 def test_the_pack_speaks_the_words_of_the_domain() -> None:
     assert PACK.inputs["reason"].values == tuple(reason.value for reason in RefundReason)
     assert PACK.inputs["requester_role"].values == tuple(role.value for role in Role)
@@ -158,17 +173,18 @@ def test_the_pack_speaks_the_words_of_the_domain() -> None:
     assert outputs["method"].values == tuple(method.value for method in RefundMethod)
 
 
-def refusals(pack: Pack) -> list[str]:
+def said_to_customers(pack: Pack) -> list[str]:
+    """The texts of refusals and of questions."""
     return [
         rule.then["reason"].value  # type: ignore[union-attr]
         for rule in pack.tables[0].rules
-        if rule.then["verdict"].value == "refuse"  # type: ignore[union-attr]
+        if rule.then["verdict"].value != "approve"  # type: ignore[union-attr]
     ]
 
 
 @pytest.mark.parametrize("pack", [PACK, EXPENSES], ids=["refund", "expense-log"])
-def test_every_refusal_has_a_text_in_every_language(pack: Pack) -> None:
-    keys = refusals(pack)
+def test_every_refusal_and_question_has_a_text_in_every_language(pack: Pack) -> None:
+    keys = said_to_customers(pack)
     assert keys
     for key in keys:
         texts = [pack.text(key, language) for language in ("en", "es", "ko")]
@@ -253,5 +269,5 @@ def test_nothing_of_an_expense_is_refused_with_a_text() -> None:
 def test_the_log_s_policy_reads_no_fact_that_a_refund_does_not_have() -> None:
     assert set(EXPENSES.inputs) < set(PACK.inputs)
     assert set(PACK.inputs) - set(EXPENSES.inputs) == {
-        "twin_charge_hours", "appeal", "alternative",
+        "twin_charge_hours", "appeal", "alternative", "information", "evidence_items",
     }  # fmt: skip

@@ -224,6 +224,29 @@ def test_what_people_tell_a_case_is_in_its_timeline(dev: Dev) -> None:
     assert "any news" not in shown
 
 
+def test_evidence_is_given_shown_and_saved(dev: Dev, tmp_path: Path) -> None:
+    case_id = ask(dev, "cli-evidence", charge="ch_6584_VQMYT_05").json["case_id"]
+    lin = ("--by", "lin", "--as", "lead")
+    bill = tmp_path / "bill.pdf"
+    bill.write_bytes(b"%PDF-1.7 for half of it")
+    assert dev.command("evidence", case_id, *lin, "--text", "it was half").code == 0
+    assert dev.command("evidence", case_id, *lin, "--file", str(bill)).code == 0
+    shown = dev.command("evidence", case_id, "--save", str(tmp_path / "saved"))
+    assert "it was half" in shown.out
+    assert "bill.pdf" in shown.out
+    assert (tmp_path / "saved" / "2-bill.pdf").read_bytes() == bill.read_bytes()
+    bill.write_bytes(b"no longer a PDF")
+    wrong = dev.command("evidence", case_id, *lin, "--file", str(bill))
+    assert wrong.code == 1
+    assert "said to be application/pdf and is text/plain" in wrong.err
+    assert dev.command("evidence", case_id, "--file", str(bill)).code == 2
+    assert dev.command("evidence", case_id, *lin, "--file", str(tmp_path / "gone")).code == 2
+    told = dev.command("timeline", case_id).out
+    assert "a file, application/pdf, 23 bytes" in told
+    assert "evidence" in dev.command("show", case_id).out
+    assert dev.command("withdraw", case_id, "--by", "cli", "--as", "service").code == 0
+
+
 def test_cases_that_run_are_not_taken_up_again(dev: Dev) -> None:
     found = dev.command("reopen", "--all", "--json").json
     assert found["open"] >= 1

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from typer.main import get_command
 
 from settings import ROOT, VAR, Settings, settings_file
@@ -103,3 +104,14 @@ def test_accounts_are_made_the_same_again_and_rows_without_tenure_do_no_harm(
     assert sum(account["metadata"]["tenure_months"] == "0" for account in accounts) == 1
     for account in accounts:
         assert bool(account["charges"]) == (account["metadata"]["tenure_months"] != "0")
+
+
+def test_kinds_of_evidence_are_known_words_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDRESS_EVIDENCE_MEDIA_TYPES", "image/png, application/pdf")
+    monkeypatch.setenv("REDRESS_EVIDENCE_FILE_BYTES", "5")
+    limits = Settings(_env_file=None).evidence_limits()
+    assert (limits.media_types, limits.file_bytes) == (("image/png", "application/pdf"), 5)
+    for wrong in ("image/gif", "", "image/png;text/plain"):
+        monkeypatch.setenv("REDRESS_EVIDENCE_MEDIA_TYPES", wrong)
+        with pytest.raises(ValidationError, match="some of application/pdf"):
+            Settings(_env_file=None)

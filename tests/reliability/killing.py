@@ -119,6 +119,7 @@ class Lane:
             SIGNING_KEY,
             attempt_seconds=stack.settings.attempt_seconds,
             task_queue=self._environment["KILL_QUEUE"],
+            evidence=stack.client.evidence_store,
         )
         self._log = world.stack.folder / f"lane-{number}.log"
         self._process: ForkServerProcess | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from domain.cases import Outcome, Status
 from tests.reliability.killing import KillPoint, Lane, Scenario
-from tests.workflows.builders import FINANCE, LARGE, LEAD, MEDIUM
+from tests.workflows.builders import CUSTOMER, FINANCE, LARGE, LEAD, MEDIUM
 from tests.workflows.world import Case
 
 REFERENCE = "74000000000000000000003"
@@ -84,6 +84,19 @@ async def answer_lost(lane: Lane) -> Case:
     """The provider has carried the first order out, and its answer never came."""
     case = await lane.open(SILENT, fault=LOST)
     return await _settled(lane, case, reference=REFERENCE)
+
+
+async def asked_and_given(lane: Lane) -> Case:
+    """The customer is asked for something, gives it, and a person says no."""
+    case = await lane.open(policy="asking", amount_minor=MEDIUM)
+    await lane.world.until(case, Status.AWAITING_INFORMATION)
+    await lane.calm(case)
+    await case.handle.evidence(CUSTOMER, text="here it is", click_id="c1")
+    await lane.world.until(case, Status.AWAITING_APPROVAL)
+    await lane.calm(case)
+    await case.handle.decline(LEAD)
+    await lane.world.result(case)
+    return case
 
 
 async def _approved_once(lane: Lane) -> Case:

@@ -9,7 +9,13 @@ import pytest
 from domain.approvals import Action
 from domain.cases import Outcome, Status
 from tests.reliability.killing import Death, KillPoint, Lane, faults_of, running_lanes
-from tests.reliability.paths import FURTHER_PATHS, ONE_APPROVAL, ReferencePath, around
+from tests.reliability.paths import (
+    FURTHER_PATHS,
+    ONE_APPROVAL,
+    ReferencePath,
+    around,
+    asked_and_given,
+)
 from tests.workflows.builders import LEAD, MEDIUM
 from tests.workflows.world import Case, World
 
@@ -62,6 +68,16 @@ async def test_a_worker_killed_while_a_no_is_recorded_leaves_one_no(
         reference = await lanes.run_unkilled(ended_by_a_person)
         deaths = await lanes.run_all(ended_by_a_person, around("record_verdict"))
     await judge(killing_world, reference, deaths, ENDS[action], 0)
+
+
+async def test_a_worker_killed_while_evidence_is_recorded_or_decided_on_changes_nothing(
+    killing_world: World,
+) -> None:
+    points = [*around("record_evidence"), *around("decide_refund", 2)]
+    async with running_lanes(killing_world, LANES) as lanes:
+        reference = await lanes.run_unkilled(asked_and_given)
+        deaths = await lanes.run_all(asked_and_given, points)
+    await judge(killing_world, reference, deaths, Outcome.DECLINED, 0)
 
 
 async def judge(

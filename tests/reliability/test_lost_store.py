@@ -13,8 +13,9 @@ from domain.errors import InvalidRequest, Refused
 from domain.refunds import LookInput
 from tests.reliability.test_provider_faults import orders_of, wait_for_effect
 from tests.stack import TemporalServer
-from tests.workflows.builders import FINANCE, LARGE, LEAD, MEDIUM
+from tests.workflows.builders import CUSTOMER, FINANCE, LARGE, LEAD, MEDIUM
 from tests.workflows.world import Case, World, living_world, next_case, person
+from workflows.refund import RefundCase
 
 SECOND = person(FINANCE, "finance-2")
 REFERENCE = "74000000000000000000004"
@@ -57,6 +58,8 @@ async def test_open_cases_are_taken_up_again_from_the_books_and_pay_once(
     half = await world.open_decided(amount_minor=LARGE)
     await half.handle.approve(FINANCE)
     settling = await world.open_settling()
+    asking = await world.open_decided(policy="asking", amount_minor=MEDIUM)
+    asked_until = (await world.row(asking)).due_at
     unknown = await world.open(start_delay=timedelta(seconds=1))
     await world.fault(unknown, kind="slow_after", ms=6_000, count=1)
     await wait_for_effect(world, unknown)
@@ -66,15 +69,20 @@ async def test_open_cases_are_taken_up_again_from_the_books_and_pay_once(
     await lose_the_store(own_server)
     moved = {"customer": unknown.customer, "by_seconds": 25 * 3600}
     await world.stack.control("clock", moved)  # the provider has forgotten the key
-    open_cases = [waiting, half, settling, unknown]
-    assert [await world.client.reopen(case.id) for case in open_cases] == [True] * 4
-    assert [await world.client.reopen(case.id) for case in open_cases] == [False] * 4
+    open_cases = [waiting, half, settling, unknown, asking]
+    assert [await world.client.reopen(case.id) for case in open_cases] == [True] * 5
+    assert [await world.client.reopen(case.id) for case in open_cases] == [False] * 5
     assert await world.client.reopen(closed.id) is False
 
     with pytest.raises(Refused, match="finance-1"):
         await half.handle.approve(FINANCE)
     await half.handle.approve(SECOND)
     await waiting.handle.approve(LEAD)
+    described = await asking.handle.workflow.query(RefundCase.describe)
+    assert described.until == asked_until
+    await asking.handle.evidence(CUSTOMER, text="here it is")
+    await world.until(asking, Status.AWAITING_APPROVAL)
+    await asking.handle.approve(LEAD)
     for case in open_cases:
         await settles(world, case)
         assert await world.effects(case) == 1

@@ -27,7 +27,16 @@ from domain.cases import Channel, Desk, Status
 from domain.refunds import ProviderNews
 from ledger.projection import slots_of
 from tests.stack import SIGNING_KEY, TemporalServer
-from tests.workflows.builders import AGENT, CUSTOMER, FINANCE, LEAD, MEDIUM, SERVICE, a_charge
+from tests.workflows.builders import (
+    AGENT,
+    CUSTOMER,
+    FINANCE,
+    LEAD,
+    MEDIUM,
+    PICTURE,
+    SERVICE,
+    a_charge,
+)
 from tests.workflows.world import Case, World, empty_world, next_case, person
 from workflows.converter import sealing_converter
 from workflows.refund import RefundCase
@@ -131,6 +140,28 @@ async def pays_for_another(world: World) -> Case:
     return case
 
 
+async def asked_and_given(world: World) -> Case:
+    """A file answers the question; then one approval, and the bank's reference."""
+    case = await world.open_decided(policy="asking", amount_minor=MEDIUM)
+    await world.calm(case)
+    await case.handle.evidence(CUSTOMER, file=PICTURE, name="receipt.png")
+    await world.until(case, Status.AWAITING_APPROVAL)
+    await case.handle.approve(LEAD)
+    await world.until(case, Status.SETTLING)
+    await world.at_bank(case, reference="74000000000000000000007")
+    looks, _ = await world.looks(case)
+    await world.advance_past(case, looks[0])
+    return case
+
+
+async def asked_and_silent(world: World) -> Case:
+    case = await world.open_decided(policy="asking", amount_minor=MEDIUM)
+    due_at = (await world.row(case)).due_at
+    assert due_at is not None
+    await world.advance_past(case, due_at)
+    return case
+
+
 async def declined(world: World) -> Case:
     case = await world.open_decided(amount_minor=MEDIUM)
     await case.handle.decline(LEAD, note="no")
@@ -190,6 +221,8 @@ PATHS: dict[str, Drive] = {
         two_approvals,
         paid_another_way,
         pays_for_another,
+        asked_and_given,
+        asked_and_silent,
         declined,
         withdrawn,
         expired,
@@ -221,7 +254,12 @@ async def record(names: list[str]) -> None:
             )
             world = World(replace(stack, temporal=temporal), world.queue)
             world.client = Client(
-                temporal, stack.books, stack.keyring, SIGNING_KEY, task_queue=world.queue
+                temporal,
+                stack.books,
+                stack.keyring,
+                SIGNING_KEY,
+                task_queue=world.queue,
+                evidence=stack.client.evidence_store,
             )
             async with world.stack.worker(task_queue=world.queue):
                 for name in names:

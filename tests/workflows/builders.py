@@ -19,6 +19,9 @@ AUDITOR = Actor(id="auditor-1", role=Role.AUDITOR)
 SMALL, MEDIUM, LARGE = 2_685, 9_000, 90_000
 """Minor units that the tests' pack asks nobody, one person and two persons about."""
 
+PICTURE = b"\x89PNG\r\n\x1a\nQuetzalcoatl Zephyrine, at the counter"
+"""An image by its first bytes, with words in it that can be looked for."""
+
 _numbers = itertools.count(1)
 
 

@@ -75,6 +75,7 @@ class World:
             SIGNING_KEY,
             attempt_seconds=stack.settings.attempt_seconds,
             task_queue=queue,
+            evidence=stack.client.evidence_store,
         )
 
     # -- opening ---------------------------------------------------------------------
@@ -293,6 +294,7 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|\+00:00)")
 _DAY = re.compile(r'"\d{4}-\d\d-\d\d"')
 _HASH = re.compile(r'"[0-9a-f]{64}"')
 _REFUND = re.compile(r"\b(?:re|cbtxn)_\w+")
+_SEALED = re.compile(r"sealed:v1:[^\"]+")
 _REFERENCE = re.compile(r'"7\d{22}"')
 _DISPUTE = re.compile(r"\bdu_\w+")
 _OTHER_CASE = re.compile(r"\b(refund|exception)-[a-z2-7]{26}\b")
@@ -310,6 +312,7 @@ def _alike(text: str, case: Case, row: CaseRow | None) -> str:
         (_HASH, '"HASH"'),
         (_REFUND, "MOVEMENT"),
         (_REFERENCE, '"REFERENCE"'),
+        (_SEALED, "SEALED"),
         (_DISPUTE, "DISPUTE"),
         (_OTHER_CASE, r"OTHER \1"),
     ):
