@@ -36,6 +36,18 @@ def _row(name: str, engine: list[float], bare: list[float]) -> str:
     )
 
 
+def _cpu_rows(engine: Arm, bare: Arm) -> list[str]:
+    """CPU a case of every process, and of all together: the cores are what both arms use up."""
+    rows = []
+    for name, used in engine.cpu_ms_per_case.items():
+        label = f"CPU of the {name}, ms a case"
+        if name in bare.cpu_ms_per_case:
+            rows.append(_row(label, used, bare.cpu_ms_per_case[name]))
+        else:
+            rows.append(f"| {label} | {statistics.median(used):.1f} | | |")
+    return [*rows, _row("CPU of all, ms a case", engine.all_cpu_ms(), bare.all_cpu_ms())]
+
+
 def report(
     given: argparse.Namespace,
     decided: DecisionFigures,
@@ -67,7 +79,7 @@ def report(
         "| | engine | bare | ratio (range over rounds) |",
         "|---|---|---|---|",
         _row("cases/s", engine.cases_per_second, bare.cases_per_second),
-        _row("worker CPU, ms a case", engine.cpu_ms_per_case, bare.cpu_ms_per_case),
+        *_cpu_rows(engine, bare),
         _row("worker memory, MiB", engine.memory_mib, bare.memory_mib),
         _row("events", [engine.events], [bare.events]),
         _row("history, bytes", [engine.history_bytes], [bare.history_bytes]),
