@@ -30,6 +30,7 @@ from domain.cases import CaseKind, case_id_for
 from tests.stack import TemporalServer, WorkerProcess, running_stack
 
 AT_ONCE = 40
+AMOUNT = 2500
 WORKER, SERVER, CALLER = "worker", "Temporal server", "caller"
 PROVIDER = "provider's double"
 ACTIONS = {
@@ -131,8 +132,8 @@ async def bare_round(arm: Arm, cases: int) -> None:
             worker.stop()
 
 
-def customers(names: list[str]) -> dict[str, Any]:
-    """Each with one charge, taken twice within the hour."""
+def customers(names: list[str], amount: int = AMOUNT) -> dict[str, Any]:
+    """Each with one charge of ``amount`` minor units, taken twice within the hour."""
     paid = datetime.now(UTC) - timedelta(days=3)
     return {
         "customers": [
@@ -142,7 +143,7 @@ def customers(names: list[str]) -> dict[str, Any]:
                 "charges": [
                     {
                         "id": f"ch_{name}{twin}",
-                        "amount": 2500,
+                        "amount": amount,
                         "currency": "usd",
                         "created": (paid + timedelta(minutes=twin)).isoformat(),
                         "refund_behaviour": "arrives",
@@ -155,16 +156,21 @@ def customers(names: list[str]) -> dict[str, Any]:
     }
 
 
-def request(name: str) -> dict[str, Any]:
+def request(name: str, amount: int = AMOUNT) -> dict[str, Any]:
     return {
         "request_id": f"bench-{name}",
         "customer": f"cus_{name}",
         "charge": f"ch_{name}2",
-        "amount_minor": 2500,
+        "amount_minor": amount,
         "currency": "usd",
         "reason": "duplicate_charge",
         "requested_by": {"id": "bench", "role": "service"},
     }
+
+
+def needs_a_person(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same request for a reason that the policy has somebody look at."""
+    return {**fields, "reason": "not_as_agreed"}
 
 
 async def engine_round(arm: Arm, latency: Latency, cases: int, singles: int) -> None:
