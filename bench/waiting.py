@@ -1,7 +1,8 @@
 """What open cases cost a worker while they wait: its memory with many and with ten times as many.
 
 Each waits for a person, on a timer of business days. A worker keeps the newest 200 in its cache
-and forgets the others until something happens to them, so their number should make no difference.
+and forgets the others until something happens to them: the aim is that their number makes no
+difference.
 """
 
 from __future__ import annotations
