@@ -222,7 +222,9 @@ class World:
         async with asyncio.timeout(20):
             while await self.inbox("received"):  # noqa: ASYNC110 (another process)
                 await asyncio.sleep(0.05)
-        await OutsideNews(self.stack.books, self.stack.provider).note_due()
+        news = OutsideNews(self.stack.books, self.stack.provider)
+        while await news.note_due():
+            pass
 
     async def inbox(self, state: str) -> list[str]:
         """Ids of the provider's events in one state."""
