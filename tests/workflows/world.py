@@ -295,6 +295,7 @@ def as_the_client_saw(journal: Iterable[Mapping[str, Any]]) -> list[dict[str, An
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|\+00:00)")
 _DAY = re.compile(r'"\d{4}-\d\d-\d\d"')
 _HASH = re.compile(r'"[0-9a-f]{64}"')
+_OTHER_CASE = re.compile(r"\brefund-[a-z2-7]{26}\b")
 _REFUND = re.compile(r"\b(?:re|cbtxn)_\w+")
 _SEALED = re.compile(r"sealed:v1:[^\"]+")
 _REFERENCE = re.compile(r'"7\d{22}"')
@@ -309,6 +310,7 @@ def _alike(text: str, case: Case, row: CaseRow | None) -> str:
     for name, alike in names.items():
         text = text.replace(name, alike)
     for pattern, alike in (
+        (_OTHER_CASE, "ANOTHER CASE"),
         (_INSTANT, "INSTANT"),
         (_DAY, '"DAY"'),
         (_HASH, '"HASH"'),
