@@ -13,10 +13,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import decisions, paths, policies, refunds
+from bench import decisions, paths, policies, recovery, refunds, waiting
 from bench.decisions import DecisionFigures
 from bench.policies import PolicyFigures
+from bench.recovery import Recovery
 from bench.refunds import Arm, Latency, percentile
+from bench.waiting import Waiting
 
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
 
@@ -36,6 +38,18 @@ def _row(name: str, engine: list[float], bare: list[float]) -> str:
     )
 
 
+def _cpu_rows(engine: Arm, bare: Arm) -> list[str]:
+    """CPU a case of every process, and of all together: the cores are what both arms use up."""
+    rows = []
+    for name, used in engine.cpu_ms_per_case.items():
+        label = f"CPU of the {name}, ms a case"
+        if name in bare.cpu_ms_per_case:
+            rows.append(_row(label, used, bare.cpu_ms_per_case[name]))
+        else:
+            rows.append(f"| {label} | {statistics.median(used):.1f} | | |")
+    return [*rows, _row("CPU of all, ms a case", engine.all_cpu_ms(), bare.all_cpu_ms())]
+
+
 def report(
     given: argparse.Namespace,
     decided: DecisionFigures,
@@ -44,6 +58,8 @@ def report(
     bare: Arm,
     latency: Latency,
     ways: list[paths.Path],
+    waited: list[Waiting],
+    recovered: Recovery,
 ) -> str:
     """The whole report as Markdown."""
     lines = [
@@ -67,7 +83,7 @@ def report(
         "| | engine | bare | ratio (range over rounds) |",
         "|---|---|---|---|",
         _row("cases/s", engine.cases_per_second, bare.cases_per_second),
-        _row("worker CPU, ms a case", engine.cpu_ms_per_case, bare.cpu_ms_per_case),
+        *_cpu_rows(engine, bare),
         _row("worker memory, MiB", engine.memory_mib, bare.memory_mib),
         _row("events", [engine.events], [bare.events]),
         _row("history, bytes", [engine.history_bytes], [bare.history_bytes]),
@@ -93,6 +109,8 @@ def report(
             for way in ways
         ),
         "",
+        *waiting.report(waited),
+        *recovery.report(recovered),
         "## One decision",
         "",
         f"{decisions.RULES} rules x {decisions.INPUTS} inputs, {given.decisions} random facts, "
@@ -118,6 +136,7 @@ async def main() -> None:
     parser.add_argument("--decisions", type=int, default=20_000)
     parser.add_argument("--beside", type=int, default=5_000, help="facts for all engines")
     parser.add_argument("--two-versions", type=int, default=1_000_000, help="cases for both")
+    parser.add_argument("--waiting", type=int, default=10_000, help="open cases on timers")
     parser.add_argument("--seed", type=int, default=20261201)
     parser.add_argument("--no-report", action="store_true", help="print only")
     given = parser.parse_args()
@@ -128,9 +147,13 @@ async def main() -> None:
         judged = policies.measure(given.seed, given.beside, given.two_versions)
     with console.status("ways through a refund"):
         ways = await paths.measure()
+    with console.status("Temporal's server killed"):
+        recovered = await recovery.measure()
+    with console.status(f"{given.waiting:,} cases that wait"):
+        waited = await waiting.measure(given.waiting)
     with console.status("refunds beside a bare workflow, in turns"):
         engine, bare, latency = await refunds.measure(given.rounds, given.cases, given.singles)
-    text = report(given, decided, judged, engine, bare, latency, ways)
+    text = report(given, decided, judged, engine, bare, latency, ways, waited, recovered)
     print(text)
     if not given.no_report:
         REPORT.write_text(text, encoding="utf-8")

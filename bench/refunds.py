@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
@@ -25,11 +24,15 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import TimeSkipper
 
 from bench.bare import QUEUE, BareWorkflow
+from bench.use import CpuSince, ProcessUse
 from client import Client
 from domain.cases import CaseKind, case_id_for
 from tests.stack import TemporalServer, WorkerProcess, running_stack
 
 AT_ONCE = 40
+AMOUNT = 2500
+WORKER, SERVER, CALLER = "worker", "Temporal server", "caller"
+PROVIDER = "provider's double"
 ACTIONS = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
     EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
@@ -55,11 +58,21 @@ class Arm:
     """Figures of one arm, a value a round; per-case values where the name says so."""
 
     cases_per_second: list[float] = field(default_factory=list)
-    cpu_ms_per_case: list[float] = field(default_factory=list)
+    cpu_ms_per_case: dict[str, list[float]] = field(default_factory=dict)
     memory_mib: list[float] = field(default_factory=list)
     events: int = 0
     history_bytes: int = 0
     actions: int = 0
+
+    def add_round(self, cases: int, seconds: float, cpu: CpuSince, worker: ProcessUse) -> None:
+        self.cases_per_second.append(cases / seconds)
+        for name, used in cpu.ms().items():
+            self.cpu_ms_per_case.setdefault(name, []).append(used / cases)
+        self.memory_mib.append(worker.memory_mib())
+
+    def all_cpu_ms(self) -> list[float]:
+        """Of all processes together, a value a round."""
+        return [sum(used) for used in zip(*self.cpu_ms_per_case.values(), strict=True)]
 
 
 @dataclass
@@ -68,25 +81,6 @@ class Latency:
 
     to_decision: list[int] = field(default_factory=list)
     to_provider: list[int] = field(default_factory=list)
-
-
-class ProcessUse:
-    """CPU milliseconds and resident memory of a process, from /proc."""
-
-    def __init__(self, pid: int) -> None:
-        self._stat = Path(f"/proc/{pid}/stat")
-        self._status = Path(f"/proc/{pid}/status")
-
-    def cpu_ms(self) -> float:
-        fields = self._stat.read_text().rsplit(")", 1)[1].split()
-        ticks = int(fields[11]) + int(fields[12])
-        return ticks * 1000 / os.sysconf("SC_CLK_TCK")
-
-    def memory_mib(self) -> float:
-        for line in self._status.read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        return 0
 
 
 async def figures(handle: WorkflowHandle[Any, Any], arm: Arm) -> None:
@@ -120,8 +114,8 @@ async def bare_round(arm: Arm, cases: int) -> None:
         try:
             # the worker's start is no part of either arm
             await client.execute_workflow(BareWorkflow.run, "warm", id="warm", task_queue=QUEUE)
-            use = ProcessUse(worker.pid)
-            before, start = use.cpu_ms(), time.perf_counter()
+            pids = {WORKER: worker.pid, SERVER: temporal.pid, CALLER: os.getpid()}
+            cpu, start = CpuSince(pids), time.perf_counter()
             gate = asyncio.Semaphore(AT_ONCE)
 
             async def one(n: int) -> None:
@@ -131,16 +125,15 @@ async def bare_round(arm: Arm, cases: int) -> None:
                     )
 
             await asyncio.gather(*(one(n) for n in range(cases)))
-            arm.cases_per_second.append(cases / (time.perf_counter() - start))
-            arm.cpu_ms_per_case.append((use.cpu_ms() - before) / cases)
-            arm.memory_mib.append(use.memory_mib())
+            seconds = time.perf_counter() - start
+            arm.add_round(cases, seconds, cpu, ProcessUse(worker.pid))
             await figures(client.get_workflow_handle("bare-0"), arm)
         finally:
             worker.stop()
 
 
-def customers(names: list[str]) -> dict[str, Any]:
-    """Each with one charge, taken twice within the hour."""
+def customers(names: list[str], amount: int = AMOUNT) -> dict[str, Any]:
+    """Each with one charge of ``amount`` minor units, taken twice within the hour."""
     paid = datetime.now(UTC) - timedelta(days=3)
     return {
         "customers": [
@@ -150,7 +143,7 @@ def customers(names: list[str]) -> dict[str, Any]:
                 "charges": [
                     {
                         "id": f"ch_{name}{twin}",
-                        "amount": 2500,
+                        "amount": amount,
                         "currency": "usd",
                         "created": (paid + timedelta(minutes=twin)).isoformat(),
                         "refund_behaviour": "arrives",
@@ -163,16 +156,21 @@ def customers(names: list[str]) -> dict[str, Any]:
     }
 
 
-def request(name: str) -> dict[str, Any]:
+def request(name: str, amount: int = AMOUNT) -> dict[str, Any]:
     return {
         "request_id": f"bench-{name}",
         "customer": f"cus_{name}",
         "charge": f"ch_{name}2",
-        "amount_minor": 2500,
+        "amount_minor": amount,
         "currency": "usd",
         "reason": "duplicate_charge",
         "requested_by": {"id": "bench", "role": "service"},
     }
+
+
+def needs_a_person(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same request for a reason that the policy has somebody look at."""
+    return {**fields, "reason": "not_as_agreed"}
 
 
 async def engine_round(arm: Arm, latency: Latency, cases: int, singles: int) -> None:
@@ -190,8 +188,9 @@ async def engine_round(arm: Arm, latency: Latency, cases: int, singles: int) -> 
         worker.start()
         try:
             await (await client.open_refund(request("warm"))).result()
-            use = ProcessUse(worker.pid)
-            before, start = use.cpu_ms(), time.perf_counter()
+            pids = {WORKER: worker.pid, SERVER: temporal.pid, CALLER: os.getpid()}
+            pids[PROVIDER] = stack.sandbox_pid
+            cpu, start = CpuSince(pids), time.perf_counter()
             gate = asyncio.Semaphore(AT_ONCE)
 
             async def one(name: str) -> None:
@@ -199,9 +198,8 @@ async def engine_round(arm: Arm, latency: Latency, cases: int, singles: int) -> 
                     await (await client.open_refund(request(name))).result()
 
             await asyncio.gather(*(one(f"t{n}") for n in range(cases)))
-            arm.cases_per_second.append(cases / (time.perf_counter() - start))
-            arm.cpu_ms_per_case.append((use.cpu_ms() - before) / cases)
-            arm.memory_mib.append(use.memory_mib())
+            seconds = time.perf_counter() - start
+            arm.add_round(cases, seconds, cpu, ProcessUse(worker.pid))
             await figures(client.case(_case_id("t0")).workflow, arm)
             for n in range(singles):
                 started = time.time_ns() // 1_000_000

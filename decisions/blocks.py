@@ -137,8 +137,8 @@ def read_timers(
             "timers has no alternative: how long a customer may take what is offered instead",
             allowed="alternative: 20bd",
         )  # fmt: skip
-    information, appeal = (_days_after(node, key, into) for key in ("information", "appeal"))
     responses = _read_first_response(node.get("first_response"), into)
+    information, appeal = (_days_after(node, key, into) for key in ("information", "appeal"))
     return Timers(calendar, rule, information, appeal, alternative, responses)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from domain.errors import Unreachable
+from ledger.near import BEGIN_TO_WRITE, NearConnection
 
 WRITES = "redress_writes"
 """Execution option of a connection that will write: SQLite then locks at once."""
@@ -42,7 +43,11 @@ def engine_for(url: str) -> AsyncEngine:
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_async_engine(parsed, pool_size=CONNECTIONS)
+        engine = create_async_engine(
+            parsed,
+            pool_size=CONNECTIONS,
+            connect_args={"async_creator_fn": NearConnection},
+        )
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
@@ -104,4 +109,4 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    connection.exec_driver_sql(BEGIN_TO_WRITE if writes else "BEGIN")

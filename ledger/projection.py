@@ -209,8 +209,8 @@ def _changes(row: CaseRow, event: CaseEvent) -> dict[str, Any]:
             | EventKind.ESCALATED
             | EventKind.DELEGATED
             | EventKind.CONTACTED
-            | EventKind.EVIDENCE_ADDED
             | EventKind.ANSWERED
+            | EventKind.EVIDENCE_ADDED
             | EventKind.REPINNED  # what was decided stays under the policy it was decided by
             | EventKind.OUTCOME_UNKNOWN  # still sending; a late alarm changes no later status
             | EventKind.CONFIRMED

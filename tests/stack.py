@@ -59,6 +59,7 @@ class Stack:
     http: httpx.AsyncClient
     folder: Path
     temporal_address: str
+    sandbox_pid: int
     environment: dict[str, str] = field(default_factory=dict)
 
     def worker(self, **how: Any) -> Worker:
@@ -146,5 +147,6 @@ async def running_stack(
             http=http,
             folder=folder,
             temporal_address=temporal_address,
+            sandbox_pid=sandbox.pid,
             environment=environment_of(settings, temporal_address),
         )

@@ -18,6 +18,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import (
     ActivitySerializationContext,
+    CompositePayloadConverter,
     DataConverter,
     DefaultFailureConverterWithEncodedAttributes,
     PayloadCodec,
@@ -88,11 +89,22 @@ def _tombstone() -> Payload:
     return Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(TOMBSTONE).encode())
 
 
+_CONVERTERS = tuple(PydanticPayloadConverter().converters.values())
+
+
+class OneForAll(CompositePayloadConverter):
+    """:class:`PydanticPayloadConverter`, whose parts are made once: Temporal makes a converter
+    a payload, and a new one has forgotten every type adapter."""
+
+    def __init__(self) -> None:
+        super().__init__(*_CONVERTERS)
+
+
 def sealing_converter(keys: CaseKeys) -> DataConverter:
     """The converter of every client and worker of the product."""
     return dataclasses.replace(
         DataConverter.default,
-        payload_converter_class=PydanticPayloadConverter,
+        payload_converter_class=OneForAll,
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
         payload_codec=SealingCodec(keys),
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from domain.cases import Outcome, Status
 from tests.reliability.killing import KillPoint, Lane, Scenario
 from tests.workflows.builders import CUSTOMER, FINANCE, LARGE, LEAD, MEDIUM
-from tests.workflows.world import Case
+from tests.workflows.world import Case, next_case
 
 REFERENCE = "74000000000000000000003"
 SILENT = {"refund_behaviour": "silent"}
@@ -75,9 +75,22 @@ async def two_approvals(lane: Lane) -> Case:
 
 
 async def failed_at_the_bank(lane: Lane) -> Case:
-    """The money comes back; what a policy offers instead (a credit) goes on from here."""
+    """The money comes back, and this policy knows no other way."""
     case = await _approved_once(lane)
     return await _settled(lane, case, status="failed", failure_reason="expired_or_canceled_card")
+
+
+async def paid_another_way(lane: Lane) -> Case:
+    """The money comes back, and a case of its own pays it again without asking anybody."""
+    case = await lane.open(SILENT, policy="generous", amount_minor=MEDIUM)
+    await lane.world.until(case, Status.AWAITING_APPROVAL)
+    await lane.calm(case)
+    await case.handle.approve(LEAD)
+    await _settled(lane, case, status="failed", failure_reason="expired_or_canceled_card")
+    again = await next_case(lane.world, case)
+    await lane.world.until(again, Status.SETTLING)
+    assert await lane.world.effects(again) == 1
+    return case
 
 
 async def answer_lost(lane: Lane) -> Case:
@@ -136,6 +149,11 @@ FURTHER_PATHS = (
         failed_at_the_bank,
         Outcome.FAILED_AT_BANK,
         boundaries("decide_refund", "record_verdict", "send_refund", "look_at_refund"),
+    ),
+    ReferencePath(
+        paid_another_way,
+        Outcome.FAILED_AT_BANK,
+        boundaries("look_at_refund", "open_linked_case", order=()),
     ),
     ReferencePath(
         answer_lost,

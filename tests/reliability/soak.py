@@ -13,7 +13,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from multiprocessing.context import ForkServerProcess
@@ -226,10 +226,12 @@ class Soak:
         moved = {"customer": request["customer"], "to": until, "or_later": True}
         await world.stack.control("clock", moved)
         while (await self._reached(handle)).status is not Status.CLOSED:
-            # RuntimeError: a skip that was asked for before the server died is overridden
-            with suppress(*UNANSWERED, TimeoutError, RuntimeError):
+            try:
                 async with asyncio.timeout(10):
                     await world.clock.run_out(handle.workflow)
+            except (*UNANSWERED, TimeoutError, RuntimeError):
+                # RuntimeError: a skip that was asked for before the server died is overridden
+                _heed_cancellation()
 
     async def _slots(self, handle: CaseHandle) -> list[str]:
         async def read() -> list[str]:
@@ -265,7 +267,15 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
             async with asyncio.timeout(20):
                 return await ask()
         except (*UNANSWERED, TimeoutError):
+            _heed_cancellation()
             await asyncio.sleep(0.3)
+
+
+def _heed_cancellation() -> None:
+    """A call to Temporal that is cancelled may end in an error of its own instead."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 @asynccontextmanager

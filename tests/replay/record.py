@@ -122,6 +122,24 @@ async def two_approvals(world: World) -> Case:
     return case
 
 
+async def paid_another_way(world: World) -> Case:
+    """The bank sends the money back, and the policy orders it once more by a case of its own."""
+    case = await world.open_settling({"refund_behaviour": "silent"}, policy="generous")
+    await world.at_bank(case, status="failed")
+    looks, _ = await world.looks(case)
+    await world.advance_past(case, looks[0])
+    return case
+
+
+async def pays_for_another(world: World) -> Case:
+    """That other case, settled by silence."""
+    case = await next_case(world, await paid_another_way(world))
+    await world.until(case, Status.SETTLING)
+    for instant in (await world.looks(case))[0]:
+        await world.advance_past(case, instant)
+    return case
+
+
 async def asked_and_given(world: World) -> Case:
     """A file answers the question; then one approval, and the bank's reference."""
     case = await world.open_decided(policy="asking", amount_minor=MEDIUM)
@@ -136,29 +154,11 @@ async def asked_and_given(world: World) -> Case:
     return case
 
 
-async def paid_another_way(world: World) -> Case:
-    """The bank sends the money back, and the policy orders it once more by a case of its own."""
-    case = await world.open_settling({"refund_behaviour": "silent"}, policy="generous")
-    await world.at_bank(case, status="failed")
-    looks, _ = await world.looks(case)
-    await world.advance_past(case, looks[0])
-    return case
-
-
 async def asked_and_silent(world: World) -> Case:
     case = await world.open_decided(policy="asking", amount_minor=MEDIUM)
     due_at = (await world.row(case)).due_at
     assert due_at is not None
     await world.advance_past(case, due_at)
-    return case
-
-
-async def pays_for_another(world: World) -> Case:
-    """That other case, settled by silence."""
-    case = await next_case(world, await paid_another_way(world))
-    await world.until(case, Status.SETTLING)
-    for instant in (await world.looks(case))[0]:
-        await world.advance_past(case, instant)
     return case
 
 
@@ -219,10 +219,10 @@ PATHS: dict[str, Drive] = {
         failed_by_webhook,
         called_and_handed_over,
         two_approvals,
-        asked_and_given,
-        asked_and_silent,
         paid_another_way,
         pays_for_another,
+        asked_and_given,
+        asked_and_silent,
         declined,
         withdrawn,
         expired,
