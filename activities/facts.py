@@ -30,11 +30,12 @@ pack that takes it declares it."""
 async def remainder_of(reading: Reading, charge: ChargeFacts, *, but_for: str = "") -> Money:
     """What may still be refunded of a charge: the provider's view and our own, each cent once.
 
-    Our holds and posts that the provider lists already (by metadata) count on its side only.
-    ``but_for`` leaves one case's own hold out. Call it under the charge's lock.
+    Our holds and posts that the provider lists already (by metadata) count on its side only, also
+    those that it lists as failed: that money is back. ``but_for`` leaves one case's own hold out.
+    Call it under the charge's lock.
     """
     alive = charge.alive_refunds
-    listed = {refund.case_id for refund in alive if refund.case_id}
+    listed = {refund.case_id for refund in charge.refunds if refund.case_id}
     ours = await reading.reservations(ReservationScope.CHARGE, charge.id, charge.captured.currency)
     return refundable_remainder(
         charge.captured,

@@ -46,7 +46,7 @@ from domain.provider import (
     ProviderDispute,
     ProviderRefund,
 )
-from domain.texts import say
+from domain.texts import money_in_words, say
 from ledger import postings
 from ledger.books import Books
 from ledger.projection import CaseRow
@@ -56,6 +56,8 @@ from ledger.writing import BookTransaction
 log = structlog.get_logger()
 
 DISPUTE_EVENTS = "charge.dispute."
+
+_MONEY_GONE = frozenset({Outcome.REFUNDED, Outcome.UNCONFIRMED})
 
 URGENT = "urgent"
 """Priority of a refund while the bank only asks: paid in time, it settles the inquiry."""
@@ -108,12 +110,33 @@ class OutsideNews:
         try:
             if row.event_type.startswith(DISPUTE_EVENTS):
                 return await self._note_chargeback(row)
-            return await self._note_refund(row)
+            case = await self._case(row.object_ids[0])
+            return await (self._note_refund(row) if case is None else self._note_late(row, case))
         except (NoSuchObject, ProviderRefusal) as error:
             log.warning("outside_news_unreadable", event_id=row.event_id, error=str(error))
             return "no_object"
 
     # -- refunds ---------------------------------------------------------------------
+
+    async def _case(self, object_id: str) -> CaseRow | None:
+        async with self._books.reading() as reading:
+            return await reading.case(object_id)
+
+    async def _note_late(self, row: InboxRow, case: CaseRow) -> str:
+        """A refund of ours that the bank sent back after its case had ended: the end stands, and
+        the money is booked back by an exception."""
+        if case.status is not Status.CLOSED:
+            return OUTSIDE  # it was told, and will say itself what came of it: come again
+        if case.outcome not in _MONEY_GONE or case.method != RefundMethod.ORIGINAL:
+            return "nothing_new"
+        refund = await self._provider.refund(case.provider_id)
+        if refund.status not in DEAD_REFUNDS:
+            return "nothing_new"
+        charge = await self._provider.charge(case.charge)
+        async with self._books.transaction() as tx:
+            await tx.lock_charge(charge.id)
+            booked = await _book_late_failure(tx, charge, refund, case, row.received_at)
+        return "recorded" if booked else "nothing_new"
 
     async def _note_refund(self, row: InboxRow) -> str:
         refund = await self._provider.refund(row.object_ids[0])
@@ -180,6 +203,30 @@ async def _book_refund(
             )
         )
     return made or failed
+
+
+async def _book_late_failure(
+    tx: BookTransaction, charge: ChargeFacts, refund: ProviderRefund, case: CaseRow, at: datetime
+) -> bool:
+    """Book back what a case had paid when it ended; False when that is known."""
+    key = f"{refund.id}:failed"
+    body = {"refund": refund.id, "failure_reason": refund.failure_reason}
+    is_new = await _record(
+        tx, key, "refund_failed_late", charge, refund.amount, refund.id, at, body, [case.case_id]
+    )
+    if not is_new:
+        return False
+    exception_id = case_id_for(CaseKind.EXCEPTION, key)
+    await tx.post(
+        postings.reversal(
+            exception_id, REVERSAL, refund.amount, RefundMethod.ORIGINAL, case.reason, refund.id, at
+        )
+    )
+    spoken = Language(case.language)
+    words = say("closed.failed_at_bank", spoken, amount=money_in_words(refund.amount, spoken))
+    told = {"amount": refund.amount, "in_words": words}
+    await notify(tx, case, "case.failed_late", at, told)
+    return True
 
 
 async def _tell_case(tx: BookTransaction, case: CaseRow, charge: ChargeFacts, at: datetime) -> bool:

@@ -42,6 +42,8 @@ DISPUTE_TYPES = frozenset(
 )
 """Turns of a chargeback; the moving of its funds is told by two more, which add nothing."""
 
+FAILURE = "refund.failed"
+
 RECEIVED, NOTHING_NEW = "received", "nothing_new"
 
 _CONCLUSIVE = frozenset({"failed", "canceled"})
@@ -158,7 +160,14 @@ class Postman:
         case = await self._inbox.case(case_id)
         if case is not None and case.status is Status.SENDING:
             return RECEIVED  # our own answer is still on its way into the books; come again
-        state = await self._tell(event_id, event_type, case_id) if case else "no_case"
+        if case is None:
+            state = "no_case"
+        elif case.status is Status.CLOSED:
+            state = OUTSIDE
+        else:
+            state = await self._tell(event_id, event_type, case_id)
+            # the case may end this moment by a look that had not seen the failure yet
+            state = OUTSIDE if event_type == FAILURE else state
         await self._inbox.finish(event_id, state)
         return state
 

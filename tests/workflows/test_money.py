@@ -274,6 +274,43 @@ async def test_a_refund_made_in_the_dashboard_that_fails_is_reversed_and_linked(
     await world.assert_sound()
 
 
+@pytest.mark.parametrize("reference", ["", "74000000000000000000009"], ids=["silence", "reference"])
+async def test_what_the_bank_sends_back_after_the_end_is_booked_back_once(
+    world: World, web: WebProcess, reference: str
+) -> None:
+    charge = await a_charge(world.stack, amount=10_000, refund_behaviour="silent")
+    case = await world.open_settling(charge, amount_minor=10_000, language="es")
+    if reference:
+        await world.at_bank(case, reference=reference)
+    for instant in (await world.looks(case))[0]:
+        await world.advance_past(case, instant)
+    assert (await world.result(case)).outcome is Outcome.REFUNDED
+    before = await world.account(case)
+    await world.plan(mode="duplicated", type="refund.failed")
+    await world.at_bank(case, status="failed", failure_reason="expired_or_canceled_card")
+    await world.noted()
+    await world.noted()
+
+    refund = await world.refund_id(case)
+    late = await exception(world, f"{refund}:failed")
+    assert late is not None
+    back = {"expense:refunds:service_unavailable": -10_000, "provider:stripe": 10_000}
+    assert await movements(world, late) == [("reversal", refund, back)]
+    (told,) = await notices(world, late, "finance")
+    assert told.topic == "exception.refund_failed_late"
+    said = [n.body for n in await notices(world, case, "customer") if n.topic == "case.failed_late"]
+    assert [body["in_words"] for body in said] == [
+        "Su banco devolvió el reembolso de 100,00\xa0US$. Le contactaremos para buscar otra vía."
+    ]
+    after = await world.account(case)
+    assert [e[1] for e in after["events"]][len(before["events"]) :] == [f"link:{late.id}"]
+    assert (after["row"]["outcome"], after["money"]) == ("refunded", before["money"])
+
+    again = await world.open_decided(charge, amount_minor=10_000)
+    assert (await world.row(again)).amount_minor == 10_000
+    await world.assert_sound()
+
+
 EVENTS = ("refund.created", "refund.updated", "refund.failed")
 
 
