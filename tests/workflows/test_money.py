@@ -303,7 +303,7 @@ async def test_what_the_bank_sends_back_after_the_end_is_booked_back_once(
         "Su banco devolvió el reembolso de 100,00\xa0US$. Le contactaremos para buscar otra vía."
     ]
     after = await world.account(case)
-    assert [e[1] for e in after["events"]][len(before["events"]) :] == [f"link:{late.id}"]
+    assert (await world.steps(case))[len(before["events"]) :] == [f"link:{late.id}"]
     assert (after["row"]["outcome"], after["money"]) == ("refunded", before["money"])
 
     again = await world.open_decided(charge, amount_minor=10_000)
