@@ -144,9 +144,14 @@ async def collaborators(
         await books.close()
 
 
-GARBAGE_EVERY = 50_000
-"""Allocations between two collections: cases leave few cycles, and at the default of 700 the
-collector takes a tenth of the worker's time."""
+GARBAGE_EVERY = 10_000
+"""Allocations between two collections: at the default of 700 the collector takes a tenth of the
+worker's time."""
+
+OLDER_EVERY = 1
+"""Collections of a generation before the next older one takes its turn. A case that leaves the
+cache is a knot of cycles, by then in the oldest generation: if that is rarely collected, the
+worker grows with every case it has ever seen."""
 
 
 def _stop_if_dead(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
@@ -159,7 +164,7 @@ def _stop_if_dead(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
 async def main() -> int:
     settings = load()
     gc.freeze()
-    gc.set_threshold(GARBAGE_EVERY, 20, 100)
+    gc.set_threshold(GARBAGE_EVERY, OLDER_EVERY, OLDER_EVERY)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
