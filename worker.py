@@ -144,7 +144,7 @@ async def collaborators(
         await books.close()
 
 
-GARBAGE_EVERY = 10_000
+GARBAGE_EVERY = 20_000
 """Allocations between two collections: at the default of 700 the collector takes a tenth of the
 worker's time."""
 

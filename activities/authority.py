@@ -29,7 +29,7 @@ async def check_authority(reading: Reading, request: RefundRequest, amount: Mone
 
     Raises :class:`InvalidRequest` unless the named case made exactly this decision, all its
     approvals are on record, it is about this customer's charge, its money does not move
-    otherwise, and this amount with what was drawn on it before is within what it granted.
+    otherwise, and this amount is within what is left of it.
     """
     authority = request.authorised_by
     if authority is None:
@@ -48,11 +48,38 @@ async def check_authority(reading: Reading, request: RefundRequest, amount: Mone
     granted = Money.model_validate(made["amount"])
     if granted != authority.amount:
         _refuse("amount is not what was granted there", str(granted))
-    drawn = await reading.reservations(
-        ReservationScope.AUTHORITY, authority.case_id, amount.currency
+    left = await left_of(reading, authority)
+    if left < amount:
+        _refuse("has no such amount left", f"{left} of {granted}")
+
+
+async def root_of(reading: Reading, case_id: str) -> str:
+    """The case whose own decision a chain of linked refunds carries out.
+
+    What was granted once is drawn there, whichever case of the chain is named: otherwise each
+    case whose money came back would grant it anew.
+    """
+    while True:
+        opened = await reading.event(case_id, "open")
+        before = opened.body.get("authorised_by") if opened else None
+        if not before:
+            return case_id
+        case_id = str(before["case_id"])
+
+
+async def left_of(reading: Reading, authority: Authority) -> Money:
+    """What ``authority`` may still pay: its own amount at most, and what its root has left."""
+    root = await root_of(reading, authority.case_id)
+    stored = await reading.decision(root)
+    if stored is None:
+        raise LookupError(f"{root} was never decided")
+    granted, currency = (
+        Money.model_validate(stored.outcome["made"]["amount"]),
+        authority.amount.currency,
     )
-    if granted < amount + total((r.amount for r in drawn), amount.currency):
-        _refuse("has no such amount left", f"{granted}, less what was refunded on it before")
+    drawn = await reading.reservations(ReservationScope.AUTHORITY, root, currency)
+    left = granted - total((each.amount for each in drawn), currency)
+    return min(left, authority.amount)
 
 
 async def _check_approvals(reading: Reading, authority: Authority, made: dict[str, Any]) -> None:

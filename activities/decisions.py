@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.authority import check_authority
+from activities.authority import check_authority, left_of, root_of
 from activities.contract import DECIDE_REFUND, INVALID_REQUEST, RECORD_VERDICT, DecisionActivities
 from activities.facts import (
     TWINS,
@@ -29,6 +29,7 @@ from activities.linked import ending, judges_before, link_first
 from activities.provider import NoSuchObject, Provider
 from activities.records import (
     DESK_NOTICE,
+    FINANCE_NOTICE,
     HOLD,
     amount_of,
     case_event,
@@ -148,10 +149,12 @@ class Decisions(DecisionActivities):
             if "agent" in pers:
                 person = request.requested_by.id
                 await tx.lock_budget(person, request.currency, asked.now.date())
-            if asked.ordinal > 1 and await _is_decided(tx.reading, asked):
+            if await _is_decided(tx.reading, asked):  # by an attempt that was given up for late
                 return await _progress(tx.reading, asked.case_id)
             remainder = await remainder_of(tx.reading, charge)
             amount = asked_amount(request, charge, remainder)
+            if request.alternative_to is not None and request.authorised_by is not None:
+                amount = min(amount, await left_of(tx.reading, request.authorised_by))
             await check_authority(tx.reading, request, amount)
             judges = await judges_before(tx.reading, request, begun_at)
             facts = await facts_of(tx.reading, asked, charge, twins, amount, remainder)
@@ -231,7 +234,8 @@ class Decisions(DecisionActivities):
         if is_concession:
             scopes.append((ReservationScope.CONCESSIONS, request.customer))
         if request.authorised_by is not None:
-            scopes.append((ReservationScope.AUTHORITY, request.authorised_by.case_id))
+            root = await root_of(tx.reading, request.authorised_by.case_id)
+            scopes.append((ReservationScope.AUTHORITY, root))
         for scope, key in scopes:
             await tx.reserve(
                 case_id=asked.case_id,
@@ -281,6 +285,7 @@ class Decisions(DecisionActivities):
                 ),
             )
             await tx.forget_request(asked.request.request_id)
+            await _tell_of_a_dead_end(tx, asked, invalid)
         raise ApplicationError(
             str(invalid),
             invalid.field,
@@ -510,6 +515,17 @@ async def counter_facts(
             else await reading.count_events(asked)
         )
     return found
+
+
+async def _tell_of_a_dead_end(
+    tx: BookTransaction, asked: DecideInput, invalid: InvalidRequest
+) -> None:
+    """What was promised at a case's end cannot be kept: finance must hear of it."""
+    first_id = asked.request.alternative_to
+    first = await tx.case(first_id) if first_id else None
+    if first is not None:
+        body = {"case": asked.case_id, "field": invalid.field, "message": str(invalid)}
+        await notify(tx, first, "case.alternative_refused", asked.now, body, to=FINANCE_NOTICE)
 
 
 def _ending(asked: DecideInput, pack: Pack, decision: Decision) -> Mapping[str, Any]:

@@ -19,14 +19,12 @@ from activities.records import case_event
 from domain.actors import ENGINE
 from domain.canonical import parse_instant
 from domain.cases import A_NO, CaseEvent, CaseKind, EventKind
-from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest
 from domain.linked import (
     ALTERNATIVE_STEP,
     APPEAL_STEP,
-    alternative_request,
     case_id_of,
-    request_of,
+    owed_request,
 )
 from domain.refunds import LinkInput, RefundCaseInput, RefundRequest
 from ledger.books import Books
@@ -52,10 +50,11 @@ def ending(
 
 
 async def judges_before(reading: Reading, request: RefundRequest, now: datetime) -> frozenset[str]:
-    """Whose no is appealed: none of them may decide again. Empty for what is no appeal.
+    """Who may not decide on a case that goes on from others: whoever asked in one of those, and
+    whoever said the no that is appealed. Empty for a case of its own.
 
     Judges the links of ``request`` against the books; call it under the charge's lock. Raises
-    :class:`InvalidRequest` (fields ``appeal_of`` and ``alternative_to``) unless the named case is
+    :class:`InvalidRequest` (fields ``appeal_of``, ``alternative_to``) unless the named case is
     about this charge, ended so that it may go on, its time is not over at ``now``, and no other
     case went on from it.
     """
@@ -64,11 +63,13 @@ async def judges_before(reading: Reading, request: RefundRequest, now: datetime)
         first, closing = await _ended(reading, request, field, request.appeal_of)
         if first.outcome not in A_NO:
             raise InvalidRequest(field, f"ended as {closing.body['outcome']}", "a case with a no")
-        await _check_time(closing, field, "appeal_until", now)
+        if not request.text:
+            raise InvalidRequest("text", "is empty", "what is new since the no")
+        _check_time(closing, field, "appeal_until", now)
         await _check_first(reading, request, field, first.case_id, APPEAL_STEP)
         verdicts = await reading.approvals(first.case_id)
         persons = {row.actor.id for row in verdicts} | {closing.actor.id}
-        return frozenset(persons - {ENGINE.id})
+        return frozenset(persons - {ENGINE.id}) | await _askers(reading, first.case_id)
     if request.alternative_to is not None:
         field = "alternative_to"
         first, closing = await _ended(reading, request, field, request.alternative_to)
@@ -76,9 +77,23 @@ async def judges_before(reading: Reading, request: RefundRequest, now: datetime)
         if request.alternative not in offered:
             allowed = ", ".join(offered) or "nothing"
             raise InvalidRequest("alternative", f"{request.alternative} was not offered", allowed)
-        await _check_time(closing, field, "alternative_until", now)
+        if not closing.body.get("goes_on"):  # what needs nobody's word is owed however late
+            _check_time(closing, field, "alternative_until", now)
         await _check_first(reading, request, field, first.case_id, ALTERNATIVE_STEP)
+        return await _askers(reading, first.case_id)
     return frozenset()
+
+
+async def _askers(reading: Reading, case_id: str | None) -> frozenset[str]:
+    """Who asked, in a case and in those that it goes on from."""
+    found = set()
+    while case_id is not None:
+        opened = await reading.event(case_id, "open")
+        if opened is None:
+            break
+        found.add(str(opened.body["requested_by"]["id"]))
+        case_id = opened.body.get("appeal_of") or opened.body.get("alternative_to")
+    return frozenset(found)
 
 
 async def _ended(
@@ -93,7 +108,7 @@ async def _ended(
     return first, closing
 
 
-async def _check_time(closing: CaseEvent, field: str, until: str, now: datetime) -> None:
+def _check_time(closing: CaseEvent, field: str, until: str, now: datetime) -> None:
     last = closing.body.get(until)
     if last is None:
         raise InvalidRequest(field, "names a case that is final", "a case that says until when")
@@ -142,13 +157,8 @@ class Linked(LinkedActivities):
             stored = await reading.decision(link.case_id)
         if case is None or opened is None or closing is None or stored is None:
             raise LookupError(f"{link.case_id} has not ended")
-        (way,) = closing.body["alternatives"]
-        request = alternative_request(
-            opened,
-            stored.decision.facts,
-            request_of(opened).requested_by,
-            RefundMethod(way),
-            stored.authority(case.charge),
+        request = owed_request(
+            opened, closing, stored.decision.facts, stored.authority(case.charge)
         )
         case_id = case_id_of(request)
         async with self._books.transaction() as tx:

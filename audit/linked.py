@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from audit.case_files import CaseFile
 from audit.findings import Findings
 from domain.approvals import Verdict
 from domain.cases import EventKind
+from domain.decisions import RefundVerdict
 from domain.linked import ALTERNATIVE_STEP, APPEAL_STEP
+from domain.money import Money, total
 from domain.refunds import Authority
 from ledger.reading import Reading
+from ledger.records import ReservationScope, ReservationState
+
+A_DAY = timedelta(days=1)
+"""After so long what was owed at an end is overdue."""
 
 
-async def check_linked(reading: Reading, file: CaseFile, found: Findings) -> None:
+async def check_linked(
+    reading: Reading, file: CaseFile, found: Findings, now: datetime | None
+) -> None:
     """I13: the case that an appeal or an alternative names, names it in turn, and has ended. I4:
     money that moved on another case's decision moved on exactly that one, with its approvals. I5:
-    nobody who said no decided the appeal.
+    nobody who said no, or asked, decided what follows; and of what was granted once, no more
+    moved than that. I6: what a case owes at its end is paid by another, by ``now``.
     """
     if not file.is_legible or not file.events or file.events[0].kind is not EventKind.OPENED:
         return
@@ -30,17 +40,55 @@ async def check_linked(reading: Reading, file: CaseFile, found: Findings) -> Non
             _add(found, "I13", file, f"it goes on from {first}, which does not name it")
         elif await reading.event(first, "close") is None:
             _add(found, "I13", file, f"it goes on from {first}, which has not ended")
-        if field == "appeal_of":
-            await _check_judges(reading, file, first, found)
+        await _check_judges(reading, file, first, found, with_verdicts=field == "appeal_of")
+    if not body.get("authorised_by"):
+        await _check_drawn(reading, file, found)
+    _check_owing(file, found, now)
     if body.get("authorised_by") and file.of_kind(EventKind.ACCEPTED):
         await _check_authority(reading, file, body["authorised_by"], found)
 
 
-async def _check_judges(reading: Reading, file: CaseFile, first: str, found: Findings) -> None:
-    before = {row.actor.id for row in await reading.approvals(first)}
+async def _check_judges(
+    reading: Reading, file: CaseFile, first: str, found: Findings, *, with_verdicts: bool
+) -> None:
+    before = {row.actor.id for row in await reading.approvals(first)} if with_verdicts else set()
+    opened = await reading.event(first, "open")
+    asked = {str(opened.body["requested_by"]["id"])} if opened else set()
     for row in file.approvals:
         if row.actor.id in before:
             _add(found, "I5", file, f"{row.actor.id} judged {first} and its appeal")
+        elif row.actor.id in asked:
+            _add(found, "I5", file, f"{row.actor.id} asked in {first} and judged what follows")
+
+
+async def _check_drawn(reading: Reading, file: CaseFile, found: Findings) -> None:
+    """Own movements and those of the cases that carry this decision out, within what it granted."""
+    granted = [
+        Money.model_validate(e.body["amount"])
+        for e in file.of_kind(EventKind.DECIDED)
+        if e.body["verdict"] == RefundVerdict.APPROVE
+    ]
+    if not granted:
+        return
+    currency = granted[-1].currency
+    drawn = await reading.reservations(ReservationScope.AUTHORITY, file.case_id, currency)
+    own = [
+        each.amount
+        for each in file.reservations
+        if each.scope is ReservationScope.CHARGE and each.state is not ReservationState.RELEASED
+    ]
+    moved = total([*(each.amount for each in drawn), *own], currency)
+    if drawn and granted[-1] < moved:
+        _add(found, "I4", file, f"{moved} moved, or is held, on {granted[-1]} that it granted")
+
+
+def _check_owing(file: CaseFile, found: Findings, now: datetime | None) -> None:
+    closing = file.of_kind(EventKind.CLOSED)
+    is_owing = bool(closing) and closing[-1].body.get("goes_on")
+    is_late = bool(closing) and now is not None and closing[-1].occurred_at + A_DAY < now
+    if is_owing and is_late and ALTERNATIVE_STEP not in {e.step for e in file.events}:
+        sentence = "it ended with money to be paid another way, and no case pays it: `reopen` does"
+        _add(found, "I6", file, sentence)
 
 
 async def _check_authority(

@@ -59,7 +59,7 @@ async def verify(
         all_ended = True
         async for file in case_files(reading, found):
             has_ended = check_case(file, found, now)
-            await check_linked(reading, file, found)
+            await check_linked(reading, file, found, now)
             all_ended = all_ended and has_ended
         if all_ended:
             await _check_nothing_pending(reading, found)

@@ -24,7 +24,7 @@ from domain.approvals import RefusalCode
 from domain.archives import ArchiveSummary
 from domain.cases import CaseKind, Desk
 from domain.errors import InvalidRequest, Refused, Unreachable
-from domain.linked import ALTERNATIVE_STEP, case_id_of, request_of
+from domain.linked import ALTERNATIVE_STEP, case_id_of, owed_request, request_of
 from domain.refunds import RefundCaseInput, RefundRequest
 from ledger.books import Books
 from ledger.evidence import EvidenceStore
@@ -33,6 +33,9 @@ from ledger.records import RefusedAttempt
 from settings import Settings, load
 from workflows.archive import SWEEP_ID, ArchiveSweep
 from workflows.connection import TASK_QUEUE, connect
+
+STARTING = timedelta(minutes=1)
+"""How long a caller may take between writing a request down and starting its case."""
 
 
 def _now() -> datetime:
@@ -134,12 +137,18 @@ class Client:
             opened = await reading.event(case_id, "open")
             closing = await reading.event(case_id, "close")
             linked = await reading.event(case_id, ALTERNATIVE_STEP)
+            stored = await reading.decision(case_id)
         if row is None or opened is None:
             raise InvalidRequest("case", f"{case_id} is not in the books", "see `list`")
-        is_done = closing is not None and (linked is not None or not closing.body.get("goes_on"))
-        if is_done or await self._runs(case_id):
+        if await self._runs(case_id):
             return False
-        return await self._start(request_of(opened), desk=Desk(row.desk))
+        if closing is None:
+            return await self._start(request_of(opened), desk=Desk(row.desk))
+        if linked is not None or stored is None or not closing.body.get("goes_on"):
+            return False
+        authority = stored.authority(row.charge)
+        await self.open_request(owed_request(opened, closing, stored.decision.facts, authority))
+        return True
 
     async def archive(self) -> ArchiveSummary:
         """Keep the histories of ended cases now; joins a sweep that runs already.
@@ -193,6 +202,8 @@ class Client:
                 customer=request.customer,
                 at=_now(),
             )
+        if registered.body_hash != body_hash and (request.appeal_of or request.alternative_to):
+            return await self._register_anew(case_id, request, body_hash, registered.created_at)
         if registered.body_hash != body_hash:
             refused = Refused(
                 RefusalCode.REQUEST_REUSED.value,
@@ -204,6 +215,32 @@ class Client:
             )
             raise refused
         return registered.is_new
+
+    async def _register_anew(
+        self, case_id: str, request: RefundRequest, body_hash: str, since: datetime
+    ) -> bool:
+        """Take the place of a request that came to nothing: its caller cannot choose another id.
+
+        Whoever registered it a moment ago may still be starting it.
+        """
+        is_young = _now() - since < STARTING
+        row = await self.case(case_id).row()
+        if is_young or row is not None or await self._runs(case_id):
+            message = f"it goes on as {case_id} since {since:%Y-%m-%d %H:%M} UTC"
+            code = RefusalCode.ALREADY_DECIDED.value
+            await self._record(request.requested_by, code, message, request.request_id, case_id)
+            raise Refused(code, message)
+        async with self.books.transaction() as tx:
+            await tx.forget_request(request.request_id)
+            await tx.register_request(
+                request_id=request.request_id,
+                kind=CaseKind.REFUND,
+                body_hash=body_hash,
+                case_id=case_id,
+                customer=request.customer,
+                at=_now(),
+            )
+        return True
 
     async def _record_invalid(self, fields: Mapping[str, Any], invalid: InvalidRequest) -> None:
         try:

@@ -20,7 +20,9 @@ app = typer.Typer()
 @app.command()
 def reopen(
     case_id: Annotated[str, typer.Argument(help="A case id, or its beginning.")] = "",
-    every: Annotated[bool, typer.Option("--all", help="Every open case of the books.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every case of the books that is open or owes money.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take up open cases again that Temporal has lost; the books know how far they came.
@@ -75,6 +77,7 @@ async def _open_ids(client: Client) -> list[str]:
     async with client.books.reading() as reading:
         while page := await reading.open_cases(after=found[-1] if found else None, limit=500):
             found += [row.case_id for row in page]
+        found += await reading.owing()
     return found
 
 

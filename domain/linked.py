@@ -75,14 +75,14 @@ def alternative_request(
     decides anew.
     """
     asked = request_of(opened)
-    amount_minor = asked.amount_minor if authority is None else authority.amount.amount_minor
     return asked.model_copy(
         update={
             "request_id": f"{opened.case_id}:alternative",
             "requested_by": by,
             "text": "",
             "attributes": attributes_in(facts),
-            "amount_minor": amount_minor,
+            # what came back: all that is left of it when the engine decides
+            "amount_minor": asked.amount_minor if authority is None else None,
             "consents_to_credit": asked.consents_to_credit or way is RefundMethod.ACCOUNT_CREDIT,
             "authorised_by": authority,
             "appeal_of": None,
@@ -90,6 +90,15 @@ def alternative_request(
             "alternative": way,
         }
     )
+
+
+def owed_request(
+    opened: CaseEvent, closing: CaseEvent, facts: Mapping[str, Any], authority: Authority
+) -> RefundRequest:
+    """What a case that ended as ``goes_on`` owes, asked for by whom it was asked for before."""
+    (way,) = closing.body["alternatives"]
+    by = request_of(opened).requested_by
+    return alternative_request(opened, facts, by, RefundMethod(way), authority)
 
 
 def case_id_of(request: RefundRequest) -> str:

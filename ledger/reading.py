@@ -8,12 +8,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, Row, Select, Table, bindparam, case, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Row,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    func,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.approvals import Verdict
 from domain.canonical import instant
 from domain.cases import CaseEvent, CaseKind, EventKind, Outcome, Status
+from domain.linked import ALTERNATIVE_STEP
 from domain.money import Money, total
 from ledger import tables as t
 from ledger.chain import Head
@@ -209,6 +221,28 @@ class Reading:
         filters = _cases_where(kind, due_before, customer, charge)
         filters.append(t.cases.c.status != Status.CLOSED.value)
         return await self._cases(filters, after, limit)
+
+    async def owing(self) -> list[str]:
+        """Cases that ended with money to be paid another way, by none so far."""
+        closing, link = t.case_events.alias(), t.case_events.alias()
+        statement = (
+            select(closing.c.case_id, closing.c.body)
+            .join(t.cases, t.cases.c.case_id == closing.c.case_id)
+            .outerjoin(
+                link, and_(link.c.case_id == closing.c.case_id, link.c.step == ALTERNATIVE_STEP)
+            )
+            .where(
+                t.cases.c.outcome == Outcome.FAILED_AT_BANK.value,
+                closing.c.step == "close",
+                link.c.case_id.is_(None),
+            )
+            .order_by(closing.c.case_id)
+        )
+        return [
+            str(row["case_id"])
+            for row in await self._all(statement)
+            if json.loads(row["body"]).get("goes_on")
+        ]
 
     async def _cases(
         self, filters: list[ColumnElement[bool]], after: str | None, limit: int

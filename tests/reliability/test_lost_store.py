@@ -127,12 +127,18 @@ async def test_what_was_to_be_paid_another_way_is_paid_though_the_store_was_lost
     )
     assert (await world.row(case)).outcome is Outcome.FAILED_AT_BANK
     await lose_the_store(own_server)
+    assert await owing(world) == [case.id]
     assert await world.client.reopen(case.id)
     again = await next_case(world, case)
     await world.until(again, Status.SETTLING)
     assert [await world.effects(each) for each in (case, again)] == [1, 1]
-    await world.result(case)
+    assert await owing(world) == []
     assert await world.client.reopen(case.id) is False
+
+
+async def owing(world: World) -> list[str]:
+    async with world.stack.books.reading() as reading:
+        return await reading.owing()
 
 
 async def test_an_unknown_case_is_not_reopened(world: World) -> None:

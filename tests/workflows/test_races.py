@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
+from activities.decisions import Decisions
 from client import CaseHandle
 from domain.actors import Actor, Role
 from domain.approvals import Action, RefusalCode
-from domain.cases import EventKind, Outcome, Status
+from domain.cases import CaseKind, EventKind, Outcome, Status, case_id_for
 from domain.errors import InvalidRequest, Refused
+from domain.refunds import DecideInput, RefundRequest
 from tests.postgres import postgres_server
 from tests.stack import TemporalServer
-from tests.workflows.builders import LEAD, MEDIUM, a_charge, a_request
+from tests.workflows.builders import LEAD, MEDIUM, SMALL, a_charge, a_request
 from tests.workflows.world import Case, World, living_world, person
 
 RACES_OF = {2: 20, 8: 20, 25: 10}
@@ -39,6 +42,25 @@ async def postgres_world(temporal_server: TemporalServer) -> AsyncIterator[World
     async with living_world(temporal_server.address, url) as world:
         yield world
         await world.assert_sound()
+
+
+async def test_attempts_of_one_decision_at_once_decide_once(world: World) -> None:
+    """An attempt that was given up for late commits all the same, beside its successor."""
+    stack = world.stack
+    asked = a_request(**await a_charge(stack, amount=SMALL), amount_minor=None)
+    request = RefundRequest.model_validate(asked, strict=False)
+    order = DecideInput(
+        case_id=case_id_for(CaseKind.REFUND, request.request_id),
+        request=request,
+        now=datetime.now(UTC),
+    )
+    verify_key = stack.settings.verify_key()
+    decisions = Decisions(stack.books, stack.provider, stack.library, verify_key)
+    made = await asyncio.gather(
+        *(ActivityEnvironment().run(decisions.decide_refund, order) for _ in range(4))
+    )
+    assert made == [made[0]] * 4
+    assert made[0].amount.amount_minor == SMALL
 
 
 @pytest.mark.parametrize("callers", RACES_OF)

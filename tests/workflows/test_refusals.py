@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from temporalio.client import Client as TemporalClient
-from temporalio.service import RetryConfig
 
 from client import Client
 from client import case as client_case
@@ -19,7 +16,6 @@ from domain.cases import Channel, Status
 from domain.errors import Refused, Unreachable
 from tests.workflows.builders import AGENT, AUDITOR, LEAD, MEDIUM, SERVICE, unique
 from tests.workflows.world import Case, World, person
-from workflows.converter import sealing_converter
 
 
 async def refused(
@@ -124,34 +120,6 @@ async def test_a_signature_is_good_for_fifteen_minutes_only(
     no = await refused(world, case, Action.APPROVE, LEAD)
     assert no.code == RefusalCode.NOT_AUTHENTIC
     assert "expired" in no.message
-
-
-@pytest.fixture
-async def cut_off(world: World) -> Client:
-    """A client whose line to Temporal was cut after it had connected; the books it does reach."""
-    host, port = world.stack.temporal_address.split(":")
-    writers: list[asyncio.StreamWriter] = []
-
-    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        await asyncio.gather(pipe(reader, far_writer), pipe(far_reader, writer))
-
-    line = await asyncio.start_server(forward, "127.0.0.1", 0)
-    temporal = await TemporalClient.connect(
-        "127.0.0.1:{1}".format(*line.sockets[0].getsockname()),
-        data_converter=sealing_converter(world.stack.keyring),
-        retry_config=RetryConfig(initial_interval_millis=10, max_elapsed_time_millis=100),
-    )
-    line.close()
-    for writer in writers:
-        writer.close()
-    stack = world.stack
-    return Client(temporal, stack.books, stack.keyring, stack.client.signing_key)
 
 
 async def test_who_reaches_no_temporal_is_told_who_decided_by_the_books(

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from activities.linked import Linked
-from client import CaseHandle
+from client import CaseHandle, Client
 from client import case as client_case
+from client import opening as client_opening
 from client.starting import start_case
 from domain.actors import Actor
 from domain.approvals import RefusalCode
 from domain.canonical import parse_instant
 from domain.cases import CaseEvent, EventKind, Language, Outcome, Status
 from domain.decisions import RefundMethod
-from domain.errors import InvalidRequest, Refused
+from domain.errors import InvalidRequest, Refused, Unreachable
 from domain.refunds import LinkInput, RefundCaseInput
 from ledger.in_words import status_in_words
 from tests.workflows.builders import AUDITOR, CUSTOMER, FINANCE, LEAD, SERVICE, a_charge, a_request
@@ -107,6 +108,38 @@ async def test_an_appeal_is_decided_by_somebody_else_and_pays_once(world: World)
     await world.assert_sound()
 
 
+async def test_who_asked_first_does_not_decide_the_appeal_either(world: World) -> None:
+    asker, other = person(LEAD, "asker"), person(LEAD, "other")
+    case = await opened(world, requested_by=asker.model_dump(mode="json"))
+    await case.handle.decline(LEAD)
+    await world.result(case)
+    again = as_case(case, await case.handle.appeal(CUSTOMER, NEWS))
+    await again.handle.decided()
+    for judge in (asker, LEAD):
+        with pytest.raises(Refused) as no:
+            await again.handle.approve(judge)
+        assert no.value.code == RefusalCode.SELF_APPROVAL
+    await again.handle.approve(other)
+    await world.until(again, Status.SETTLING)
+
+
+async def test_an_appeal_that_never_began_may_be_written_again(
+    world: World, cut_off: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = await refused_case(world)
+    with pytest.raises(Unreachable):
+        await cut_off.case(case.id).appeal(CUSTOMER, NEWS)
+    with pytest.raises(Refused) as no:
+        await case.handle.appeal(SERVICE, "In other words.")
+    assert no.value.code == RefusalCode.ALREADY_DECIDED, "somebody may be starting it"
+    monkeypatch.setattr(client_opening, "STARTING", timedelta(0))
+    again = await case.handle.appeal(SERVICE, "In other words.")
+    assert (await again.decided()).status is Status.AWAITING_APPROVAL
+    with pytest.raises(Refused) as no:
+        await case.handle.appeal(CUSTOMER, NEWS)
+    assert no.value.code == RefusalCode.ALREADY_DECIDED
+
+
 async def test_an_appeal_is_heard_once_however_many_ask(world: World) -> None:
     case = await refused_case(world)
     answers = await asyncio.gather(
@@ -194,6 +227,10 @@ async def test_the_engine_judges_an_appeal_whoever_asks(world: World) -> None:
         {"customer": running.customer, "charge": running.charge, "appeal_of": running.id},
         {**mine, "alternative_to": case.id, "alternative": "original"},
     ]
+    silent = a_request(policy="generous", **mine, appeal_of=case.id, text="")
+    unheard = await world.client.open_refund(silent)
+    with pytest.raises(InvalidRequest, match="what is new"):
+        await unheard.decided()
     for fields in wrong:
         asked = await world.client.open_refund(a_request(policy="generous", **fields))
         with pytest.raises(InvalidRequest) as no:
@@ -209,7 +246,9 @@ async def test_the_engine_judges_an_appeals_time_by_the_case(
     case = await refused_case(world)
     until = parse_instant((await closing(world, case)).body["appeal_until"])
     begin = until + timedelta(seconds=seconds)
-    about = {"customer": case.customer, "charge": case.charge, "appeal_of": case.id}
+    about = {
+        "customer": case.customer, "charge": case.charge, "appeal_of": case.id, "text": NEWS,
+    }  # fmt: skip
     asked = await world.client.open_refund(
         a_request(policy="generous", **about), start_delay=begin - datetime.now(UTC)
     )
@@ -264,6 +303,62 @@ async def test_money_that_came_back_is_tried_again_and_then_offered_as_credit(
         await again.handle.accept(SERVICE, CREDIT)
     assert no.value.code == RefusalCode.ALREADY_DECIDED
     await world.assert_sound()
+
+
+async def test_what_was_approved_once_is_paid_once_along_a_chain_of_cases(world: World) -> None:
+    """Each case of the chain came back, and each names what the first one granted."""
+    case = await failed_case(world)
+    again = await next_case(world, case)
+    await fail(world, again)
+    credited = as_case(case, await again.handle.accept(SERVICE, CREDIT))
+    assert (await world.result(credited)).outcome is Outcome.CREDITED
+    for named in (case, again):
+        async with world.stack.books.reading() as reading:
+            stored = await reading.decision(named.id)
+        assert stored is not None
+        asked = a_request(
+            policy="generous", customer=case.customer, charge=case.charge,
+            authorised_by=stored.authority(case.charge).model_dump(mode="json"),
+        )  # fmt: skip
+        more = await world.client.open_refund(asked)
+        with pytest.raises(InvalidRequest, match="no such amount left") as no:
+            await more.decided()
+        assert no.value.field == "authorised_by"
+    await world.assert_sound()
+
+
+async def test_what_is_left_is_paid_when_the_charge_was_refunded_in_part_meanwhile(
+    world: World,
+) -> None:
+    case = await opened(world, {"refund_behaviour": "silent", "amount": 2_685})
+    await case.handle.approve(LEAD)
+    await world.until(case, Status.SETTLING)
+    await world.at_bank(case, status="failed")
+    await world.outside_refund(case, 1)
+    looks, _ = await world.looks(case)
+    await world.advance_past(case, looks[0])
+    again = await next_case(world, case)
+    assert (await world.until(again, Status.SETTLING)).amount_minor == 2_684
+
+
+async def test_finance_hears_when_what_came_back_can_no_more_be_paid(world: World) -> None:
+    case = await opened(world, {"refund_behaviour": "silent", "amount": 2_685})
+    await case.handle.approve(LEAD)
+    await world.until(case, Status.SETTLING)
+    await world.at_bank(case, status="failed")
+    await world.outside_refund(case, 2_685)
+    looks, _ = await world.looks(case)
+    await world.advance_past(case, looks[0])
+    async with asyncio.timeout(60):
+        while True:
+            async with world.stack.books.reading() as reading:
+                outbox = await reading.outbox_of_case(case.id)
+            told = [row for row in outbox if row.topic == "case.alternative_refused"]
+            if told:
+                break
+            await asyncio.sleep(0.05)
+    assert told[0].body["to"] == "finance"
+    assert "nothing is left" in told[0].body["message"]
 
 
 async def test_who_agreed_to_credit_before_is_not_asked_again(world: World) -> None:
