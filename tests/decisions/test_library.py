@@ -76,9 +76,10 @@ def test_a_draft_decides_nothing_where_versions_are_released(policies: Path) -> 
 
 
 def test_a_policy_begins_at_midnight_in_the_zone_of_its_calendar() -> None:
-    pack = Library.load(POLICIES).active("refund", NOON)
-    assert pack.zone == "America/New_York"
-    assert pack.effective_at == datetime(2026, 1, 1, 5, tzinfo=UTC)
+    first, second = Library.load(POLICIES).versions("refund")
+    assert first.zone == second.zone == "America/New_York"
+    assert first.effective_at == datetime(2026, 1, 1, 5, tzinfo=UTC)
+    assert second.effective_at == datetime(2026, 11, 22, 5, tzinfo=UTC)
 
 
 def test_a_policy_that_is_not_in_force_is_an_error_that_names_what_is_there(
@@ -155,7 +156,9 @@ def test_a_released_file_that_changed_is_an_error(copied: Path) -> None:
 def test_an_included_file_that_changed_changes_the_pack(copied: Path) -> None:
     path = copied / "authority/standard.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("usd: 20000,", "usd: 20001,"), "utf-8")
-    assert [f.code for f in check(copied)] == ["released-changed"]
+    assert [(f.code, f.file) for f in check(copied)] == [
+        ("released-changed", f"policies/refund/v{version}.yaml") for version in (1, 2)
+    ]
 
 
 def test_a_released_file_that_is_gone_is_an_error(copied: Path) -> None:
