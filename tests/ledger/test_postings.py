@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from domain.decisions import RefundMethod
 from domain.money import Money, total
@@ -14,6 +15,7 @@ from ledger.postings import (
     LedgerTransaction,
     TransactionKind,
     hold,
+    outside,
     post,
     reversal,
     void,
@@ -92,3 +94,73 @@ def test_only_a_positive_amount_moves(amount_minor: int) -> None:
         post("c", "post", amount, method, "other", "re_1", AT)
     with pytest.raises(ValueError, match="only a positive amount moves"):
         reversal("c", "reversal", amount, method, "other", "re_1", AT)
+    with pytest.raises(ValueError, match="only a positive amount moves"):
+        outside("re_1", "outside", amount, "re_1", AT)
+
+
+def test_the_smallest_amount_moves() -> None:
+    assert hold("c", "hold", usd(1), AT).entries[0].amount == usd(1)
+
+
+ORIGINAL = RefundMethod.ORIGINAL
+ONE_OF_EACH = (
+    hold("c", "hold", usd(100), AT),
+    void("c", "void", usd(100), AT),
+    post("c", "post", usd(100), ORIGINAL, "other", "re_1", AT),
+    reversal("c", "reversal", usd(100), ORIGINAL, "other", "re_1", AT),
+    outside("c", "outside", usd(100), "re_1", AT),
+)
+
+
+@pytest.mark.parametrize("made", ONE_OF_EACH, ids=lambda made: made.kind.value)
+def test_a_transaction_says_whose_when_and_what_it_is_and_of_which_refund(
+    made: LedgerTransaction,
+) -> None:
+    assert (made.case_id, made.step, made.kind.value, made.at) == ("c", made.kind, made.step, AT)
+    moved = made.kind in (TransactionKind.POST, TransactionKind.REVERSAL, TransactionKind.OUTSIDE)
+    assert made.provider_id == ("re_1" if moved else "")
+
+
+def test_a_refund_made_without_us_is_an_expense_of_no_known_reason() -> None:
+    assert by_account(ONE_OF_EACH[-1]) == {
+        "expense:refunds:outside": usd(100),
+        "provider:stripe": usd(-100),
+    }
+
+
+def test_pending_and_clearing_accounts_are_the_ones_that_are_empty_at_the_end() -> None:
+    assert all(entry.account.startswith(TRANSIENT_PREFIXES) for entry in ONE_OF_EACH[0].entries)
+    assert {entry.account.split(":")[0] for entry in ONE_OF_EACH[0].entries} == {
+        prefix.removesuffix(":") for prefix in TRANSIENT_PREFIXES
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"entries": ()}, {"entries": ONE_OF_EACH[0].entries[:1]}, {"case_id": ""}, {"step": ""}],
+    ids=["no entries", "one entry", "no case", "no step"],
+)
+def test_a_transaction_has_two_legs_a_case_and_a_step(change: dict[str, object]) -> None:
+    whole = dict(ONE_OF_EACH[0])
+    assert LedgerTransaction(**whole) == ONE_OF_EACH[0]
+    with pytest.raises(ValidationError, match="at least"):
+        LedgerTransaction(**{**whole, **change})
+
+
+def test_a_shortest_name_is_one_letter_long() -> None:
+    assert hold("c", "h", usd(1), AT).step == "h"
+
+
+@pytest.mark.parametrize(
+    "account", ["provider", "Provider:stripe", "provider:", ":stripe", "a:b c"]
+)
+def test_an_account_is_a_path_of_small_words(account: str) -> None:
+    with pytest.raises(ValidationError, match="pattern"):
+        Entry(account=account, amount=usd(1))
+
+
+def test_what_is_booked_does_not_change_under_those_who_hold_it() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        ONE_OF_EACH[0].step = "void"
+    with pytest.raises(ValidationError, match="frozen"):
+        ONE_OF_EACH[0].entries[0].amount = usd(2)
