@@ -380,9 +380,9 @@ async def test_what_the_bank_sends_back_is_reversed_and_free_again(office: Offic
     assert told.items() >= failed.items()
 
 
-async def came_back(office: Office, **fields: Any) -> tuple[Case, LookResult]:
-    place = {**await office.a_charge(refund_behaviour="stuck"), "policy": "generous"}
-    case = await office.decided(amount_minor=MEDIUM, **place, **fields)
+async def came_back(office: Office) -> tuple[Case, LookResult]:
+    place = await office.a_charge(refund_behaviour="stuck")
+    case = await office.decided(place, amount_minor=MEDIUM, policy="generous")
     for slot in range(len(case.made.slots)):
         await office.judge(case, slot, by=LEAD)
     await office.send(case)

@@ -171,7 +171,7 @@ def test_a_currency_is_three_small_letters(currency: str) -> None:
 
 def test_money_does_not_change_under_those_who_hold_it() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        usd(1).amount_minor = 2
+        usd(1).amount_minor = 2  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("amount", [26.85, "26", True, LARGEST_MINOR + 1, -LARGEST_MINOR - 1])

@@ -184,9 +184,9 @@ def _changes(place: _Place) -> Iterator[ast.AST]:
             yield node.operand
         case ast.Constant(value=bool()):
             yield ast.Constant(not node.value)
-        case ast.Constant(value=int()):
-            yield ast.Constant(node.value + 1)
-            yield ast.Constant(node.value - 1)
+        case ast.Constant(value=int(number)):
+            yield ast.Constant(number + 1)
+            yield ast.Constant(number - 1)
         case ast.Name(id=name) if name in _TWINS:
             yield ast.Name(_TWINS[name], node.ctx)
         case ast.Call():
