@@ -8,13 +8,14 @@ import pytest
 
 from activities.authority import check_authority
 from domain.approvals import Action
-from domain.cases import Outcome
+from domain.cases import CaseKind, EventKind, Outcome
+from domain.decisions import RefundVerdict
 from domain.errors import InvalidRequest
 from domain.money import Money
 from domain.refunds import Authority, RefundRequest
 from ledger.records import ReservationScope
 from tests.activities.office import MONDAY, Case, Office
-from tests.ledger.builders import opened
+from tests.ledger.builders import DIGEST, approval, decision, event, opened, opened_body
 from tests.workflows.builders import FINANCE, LARGE, LEAD, MEDIUM, a_request
 
 OTHER = "0" * 64
@@ -183,3 +184,29 @@ async def test_an_authority_pays_its_cents_once(office: Office) -> None:
     await judge(office, case, authority, amount=100)
     await refused(office, case, authority, "no such amount left", left, amount=101)
     assert (await office.row(drawn)).opened_at == MONDAY
+
+
+async def test_a_yes_to_something_else_is_no_yes(office: Office) -> None:
+    case = await office.decided(amount_minor=MEDIUM)
+    async with office.books.transaction() as tx:
+        other = approval(case_id=case.id, slot="first", digest=OTHER, amount=usd(MEDIUM))
+        await tx.record_approval(other)
+    wanted = "names a decision that is not approved", "a decision with all its approvals"
+    await refused(office, case, await authority_of(office, case), *wanted)
+
+
+async def test_a_case_of_another_kind_grants_while_it_is_open(office: Office) -> None:
+    """Only a refund moves its money itself."""
+    place = await office.a_charge()
+    case = Case("overcharge-a", place["customer"], place["charge"], (await office.decided()).made)
+    made = {
+        "verdict": RefundVerdict.APPROVE, "digest": DIGEST, "slots": [],
+        "amount": {"amount_minor": MEDIUM, "currency": "usd"},
+    }  # fmt: skip
+    async with office.books.transaction() as tx:
+        body = opened_body(kind=CaseKind.OVERCHARGE, **place)
+        await tx.append_event(event(EventKind.OPENED, body, case_id=case.id))
+        await tx.record_decision(
+            case_id=case.id, step="decide", decision=decision(), outcome={"made": made}, at=MONDAY
+        )
+    await judge(office, case, await authority_of(office, case))

@@ -17,6 +17,7 @@ from domain.refunds import LinkInput, LookResult, SendResult, SendStatus
 from tests.activities.office import CAPTURED, MONDAY, Case, Office
 from tests.ledger.builders import (
     accepted_body,
+    approval,
     decided_body,
     decision,
     event,
@@ -221,6 +222,13 @@ async def test_an_order_needs_every_approval_of_exactly_this(office: Office) -> 
     await office.judge(case, 1, by=FINANCE)
     await not_approved(office, case, r"missing: none; digest other", digest="other")
     assert (await office.send(case)).status is SendStatus.ACCEPTED
+
+
+async def test_a_yes_to_something_else_sends_nothing(office: Office) -> None:
+    case = await office.decided(amount_minor=MEDIUM)
+    async with office.books.transaction() as tx:
+        await tx.record_approval(approval(case_id=case.id, slot="first", digest="0" * 64))
+    await not_approved(office, case, r"missing: first; digest")
 
 
 async def not_approved(office: Office, case: Case, words: str, **fields: Any) -> None:

@@ -90,6 +90,9 @@ _EQUIVALENT = {
         "domain/money.py divide: numerator >= 0 -> numerator > 0",
         "domain/money.py divide: 0 -> 1 #4",
     ),
+    "a decision is stored of a case in the books only": (
+        "activities/authority.py check_authority: case is None or stored is None -> stored is None",
+    ),
     "nothing left is zero in either branch": (
         "domain/money.py refundable_remainder: left.amount_minor > 0 -> left.amount_minor >= 0",
         "domain/money.py refundable_remainder: 0 -> -1",
