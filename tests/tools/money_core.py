@@ -72,7 +72,12 @@ MONEY_CORE = (
     Core("activities/authority.py", ("tests/activities/test_authority.py",)),
     Core("activities/linked.py", ("tests/activities/test_linked.py",), is_held=False),
     Core("activities/payments.py", ("tests/activities/test_payments.py",), is_held=False),
-    Core("decisions/pack.py", ("tests/decisions/test_blocks.py",), only="Pack.why_may_not"),
+    Core(
+        "decisions/pack.py",
+        ("tests/decisions/test_blocks.py",),
+        only="Pack.why_may_not",
+        is_held=False,
+    ),
 )
 
 _EQUIVALENT = {
