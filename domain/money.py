@@ -154,18 +154,15 @@ class Money(BaseModel):
 def divide(numerator: int, denominator: int, rounding: Rounding) -> int:
     """Integer division rounded by name; exact for any size."""
     quotient, remainder = divmod(numerator, denominator)
-    match rounding:
-        case Rounding.UP:
-            return quotient + (remainder > 0)
-        case Rounding.DOWN:
-            return quotient + (remainder > 0 and numerator < 0)
-        case Rounding.HALF_UP:
-            # away from zero at the half, as ROUND_HALF_UP of the decimal specification
-            twice = 2 * remainder
-            return quotient + (twice > denominator or (twice == denominator and numerator >= 0))
-        case Rounding.HALF_EVEN:
-            twice = 2 * remainder
-            return quotient + (twice > denominator or (twice == denominator and quotient % 2 == 1))
+    twice = 2 * remainder
+    goes_up = {
+        Rounding.UP: remainder > 0,
+        Rounding.DOWN: remainder > 0 and numerator < 0,
+        # away from zero at the half, as ROUND_HALF_UP of the decimal specification
+        Rounding.HALF_UP: twice > denominator or (twice == denominator and numerator >= 0),
+        Rounding.HALF_EVEN: twice > denominator or (twice == denominator and quotient % 2 == 1),
+    }
+    return quotient + goes_up[rounding]
 
 
 def total(amounts: Iterable[Money], currency: str) -> Money:

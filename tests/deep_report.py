@@ -20,6 +20,8 @@ from simulation.run import commit_of
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "deep-report.md"
 LONGEST_SAID = 300
+FIGURES = ("seed", "branches", "mutants")
+"""What a test prints is kept when it has one of these words."""
 
 
 @dataclass
@@ -97,7 +99,7 @@ def page(tests: list[Ran], *, commit: str, at: datetime) -> str:
     ]
     if failed:
         lines += ["Failed:", "", *(f"- `{name}`" for name in failed), ""]
-    spoken = [test for test in tests if "seed" in test.said]
+    spoken = [test for test in tests if any(word in test.said for word in FIGURES)]
     if spoken:
         lines += [
             "## Seeds and counts, as the tests print them",

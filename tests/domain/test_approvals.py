@@ -5,9 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
-from domain.actors import Actor, Role
-from domain.approvals import MAY_SPEAK, ApprovalSlot, RefusalCode, why_may_not_speak
+from domain.actors import Actor, Role, SignedActor
+from domain.approvals import (
+    MAY_SPEAK,
+    Answer,
+    ApprovalSlot,
+    Judgement,
+    RefusalCode,
+    why_may_not_speak,
+)
 
 NOW = datetime(2026, 12, 1, 9, tzinfo=UTC)
 LATER = NOW + timedelta(days=5)
@@ -100,6 +108,34 @@ def test_a_slot_is_handed_by_and_to_those_only_who_may_fill_it(
     by: Actor, to: Actor, decided: list[str], refused: RefusalCode | None
 ) -> None:
     assert code(SLOT.why_may_not_delegate(by, to, NOW, decided)) is refused
+
+
+def test_who_may_not_take_a_slot_is_named_with_the_reason() -> None:
+    refused = SLOT.why_may_not_delegate(ANA, FAY, NOW)
+    assert refused == (
+        RefusalCode.NOT_AUTHORISED,
+        "to: role finance may not; allowed: agent, lead",
+    )
+
+
+SIGNED = SignedActor(
+    actor=ANA, action="approve", case_id="c", digest="d", click_id="1", signed_at=NOW,
+    expires_at=LATER,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("thing", "field"),
+    [
+        (SLOT, "roles"),
+        (Judgement(slot="first", signed=SIGNED), "slot"),
+        (Answer(recorded=True), "code"),
+    ],
+    ids=["slot", "judgement", "answer"],
+)
+def test_what_people_said_does_not_change_afterwards(thing: BaseModel, field: str) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(thing, field, getattr(thing, field))
 
 
 def test_a_delegate_may_hand_a_slot_on_and_another_may_not() -> None:

@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
 from domain.deadlines import DAY_MINUTES, BusinessCalendar, DayZero, OfficeHours, Settlement
+from domain.decisions import RefundMethod
 
 NEW_YORK = ZoneInfo("America/New_York")
 INSTANTS = st.integers(0, 40_000_000).map(
@@ -74,6 +76,31 @@ def test_a_deadline_past_the_known_holidays_is_an_error_and_not_a_guess() -> Non
     assert calendar().date_after(at(2027, 12, 30, 9), 1) == date(2027, 12, 31)
     with pytest.raises(ValueError, match="publish a newer calendar"):
         calendar().date_after(at(2027, 12, 31, 9), 1)
+
+
+def test_the_first_known_day_is_known_and_the_day_before_it_is_not() -> None:
+    known = calendar(covers_from=date(2026, 3, 4))
+    assert known.next_business_day(date(2026, 3, 3)) == date(2026, 3, 4)
+    with pytest.raises(ValueError, match="2026-03-03 lies outside"):
+        known.next_business_day(date(2026, 3, 2))
+
+
+def test_a_calendar_that_says_no_more_rests_at_weekends_and_knows_every_year_since_1970() -> None:
+    plain = BusinessCalendar(id="plain", version="1", zone="UTC")
+    week = [date(2026, 11, 23) + timedelta(days=n) for n in range(7)]
+    assert [plain.is_business_day(day) for day in week] == [True] * 5 + [False] * 2
+    assert (plain.covers_from, plain.covers_to) == (date(1970, 1, 1), date(9999, 12, 31))
+    assert plain.day_zero_of(datetime(2026, 11, 23, 23, 59, tzinfo=UTC)) == date(2026, 11, 23)
+
+
+@pytest.mark.parametrize(
+    ("thing", "field"),
+    [(calendar(), "zone"), (Settlement(looks=(1,), calendar=calendar()), "looks")],
+    ids=["calendar", "settlement"],
+)
+def test_a_clock_does_not_change_under_those_who_hold_it(thing: BaseModel, field: str) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(thing, field, getattr(thing, field))
 
 
 @given(
@@ -253,3 +280,31 @@ def test_office_minutes_are_those_of_the_clock_on_the_wall(
     office = OfficeHours(open=hours[0], close=hours[1])
     found = known.after_office_minutes(received, minutes, office)
     assert found == minute_by_minute(known, received, minutes, office)
+
+
+def test_a_settlement_that_says_no_more_is_traced_for_six_weeks_and_tries_nothing_else() -> None:
+    usual = Settlement(looks=(1,), calendar=calendar(holidays=frozenset()))
+    days = [look.date() for look in usual.trace_instants(at(2026, 11, 23, 12))]
+    assert days == [date(2026, 12, 1) + timedelta(weeks=n) for n in range(6)]
+    assert usual.fallback_after(None) is None
+    assert usual.alternative_days == 0
+
+
+BOTH = (RefundMethod.ORIGINAL, RefundMethod.ACCOUNT_CREDIT)
+
+
+@pytest.mark.parametrize(
+    ("ways", "tried", "then"),
+    [
+        (BOTH, None, RefundMethod.ORIGINAL),
+        (BOTH, RefundMethod.ORIGINAL, RefundMethod.ACCOUNT_CREDIT),
+        (BOTH, RefundMethod.ACCOUNT_CREDIT, None),
+        (BOTH[:1], RefundMethod.ACCOUNT_CREDIT, RefundMethod.ORIGINAL),
+        (BOTH[:1], RefundMethod.ORIGINAL, None),
+    ],
+)
+def test_what_follows_a_failure_is_the_next_way_that_was_not_tried(
+    ways: tuple[RefundMethod, ...], tried: RefundMethod | None, then: RefundMethod | None
+) -> None:
+    settlement = Settlement(looks=(1,), calendar=calendar(), on_failure=ways)
+    assert settlement.fallback_after(tried) is then

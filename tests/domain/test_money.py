@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 
 import pytest
+from babel.numbers import get_currency_precision
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -50,7 +51,16 @@ def test_leftover_units_go_to_the_largest_remainders_first() -> None:
     assert [part.amount_minor for part in usd(-100).allocate([1, 1, 1])] == [-34, -33, -33]
 
 
-@pytest.mark.parametrize("weights", [[], [0, 0], [1, -1]])
+def test_a_single_unit_goes_to_whoever_has_any_weight() -> None:
+    assert usd(-1).allocate([1]) == [usd(-1)]
+    assert usd(1).allocate([0, 1]) == [usd(0), usd(1)]
+
+
+def test_a_larger_remainder_comes_before_an_earlier_part() -> None:
+    assert usd(5).allocate([1, 2, 4]) == [usd(1), usd(1), usd(3)]
+
+
+@pytest.mark.parametrize("weights", [[], [0, 0], [1, -1], [3, -1]])
 def test_weights_that_mean_nothing_are_refused(weights: list[int]) -> None:
     with pytest.raises(ValueError, match=r"weights|min\(\)"):
         usd(100).allocate(weights)
@@ -67,12 +77,45 @@ def test_division_rounds_as_its_name_says(
         Rounding.UP: "ROUND_CEILING",
     }
     # 40 digits hold the quotient and tell every half apart for these sizes
-    from decimal import Context, localcontext
-
     with localcontext(Context(prec=60)):
         exact = Decimal(numerator) / Decimal(denominator)
         expected = exact.to_integral_value(rounding=modes[rounding])
     assert divide(numerator, denominator, rounding) == int(expected)
+
+
+@pytest.mark.parametrize(
+    ("rounding", "halves", "sevenths"),
+    [
+        (Rounding.UP, [-2, -1, 0, 0, 1, 1, 2, 3, 4], [0, 0, 1, 1]),
+        (Rounding.DOWN, [-2, -1, 0, 0, 0, 1, 1, 2, 3], [0, 0, 0, 0]),
+        (Rounding.HALF_UP, [-3, -1, -1, 0, 1, 1, 2, 3, 4], [-1, 0, 0, 1]),
+        (Rounding.HALF_EVEN, [-2, -1, 0, 0, 0, 1, 2, 2, 4], [-1, 0, 0, 1]),
+    ],
+)
+def test_halves_and_what_lies_beside_them_are_rounded_by_name(
+    rounding: Rounding, halves: list[int], sevenths: list[int]
+) -> None:
+    assert [divide(n, 2, rounding) for n in (-5, -2, -1, 0, 1, 2, 3, 5, 7)] == halves
+    assert [divide(n, 7, rounding) for n in (-4, -3, 3, 4)] == sevenths
+    exact = [Decimal(n) / 2 for n in (-5, -2, -1, 0, 1, 2, 3, 5, 7)]
+    read = [Money.from_decimal(amount, "jpy", rounding) for amount in exact]
+    assert [money.amount_minor for money in read] == halves
+
+
+ZERO, THREE = (
+    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf",
+    "bhd jod kwd omr tnd",
+)
+
+
+@pytest.mark.parametrize(
+    ("codes", "decimals"), [(ZERO, 0), (THREE, 3), ("usd eur gbp mxn", 2)], ids=["0", "3", "2"]
+)
+def test_a_currency_has_the_decimals_that_the_unicode_consortium_gives_it(
+    codes: str, decimals: int
+) -> None:
+    for code in codes.split():
+        assert exponent(code) == decimals == get_currency_precision(code.upper()), code
 
 
 @pytest.mark.parametrize(
@@ -105,10 +148,43 @@ def test_two_currencies_are_never_added_or_compared(a: Money, b: Money) -> None:
             mixed()
 
 
+def test_amounts_are_equal_to_less_than_and_the_opposite_of_others() -> None:
+    assert usd(1) <= usd(1)
+    assert usd(1) <= usd(2)
+    assert not usd(2) <= usd(1)
+    assert not usd(1) < usd(1)
+    assert -usd(1) == usd(-1)
+    assert [bool(usd(n)) for n in (-1, 0, 1)] == [True, False, True]
+    assert str(usd(-2685)) == "-26.85 USD"
+
+
+def test_the_largest_amount_is_ten_to_the_fifteenth() -> None:
+    assert LARGEST_MINOR == 1_000_000_000_000_000
+    assert [usd(n).amount_minor for n in (LARGEST_MINOR, -LARGEST_MINOR)] == [10**15, -(10**15)]
+
+
+@pytest.mark.parametrize("currency", ["USD", "us", "usdt", "u1d", ""])
+def test_a_currency_is_three_small_letters(currency: str) -> None:
+    with pytest.raises(ValidationError):
+        Money(amount_minor=1, currency=currency)
+
+
+def test_money_does_not_change_under_those_who_hold_it() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        usd(1).amount_minor = 2  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("amount", [26.85, "26", True, LARGEST_MINOR + 1, -LARGEST_MINOR - 1])
 def test_an_amount_that_is_no_bounded_integer_is_refused(amount: object) -> None:
     with pytest.raises(ValidationError):
         Money(amount_minor=amount, currency="usd")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("denominator", [0, -1])
+def test_a_ratio_to_nothing_is_refused(denominator: int) -> None:
+    with pytest.raises(ValueError, match="positive denominator"):
+        usd(100).times_ratio(1, denominator, Rounding.DOWN)
+    assert usd(100).times_ratio(-3, 1, Rounding.DOWN) == usd(-300)
 
 
 def test_basis_points_are_a_share_of_ten_thousand() -> None:

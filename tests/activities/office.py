@@ -1,0 +1,236 @@
+"""Activities by themselves: books in a file, the sandbox as provider, and no Temporal.
+
+What lasts is made once a process and kept over forks (see tests/tools/money_core.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+from temporalio.testing import ActivityEnvironment
+
+from activities.decisions import Decisions
+from activities.linked import Linked
+from activities.payments import Payments
+from activities.provider import Provider
+from activities.records import Records
+from decisions.library import Library
+from domain.actors import Actor, sign
+from domain.approvals import Action, Answer
+from domain.cases import CaseEvent, CaseKind, case_id_for
+from domain.provider import ChargeFacts, ProviderRefund
+from domain.refunds import (
+    DecideInput,
+    LookInput,
+    LookResult,
+    RecordVerdictInput,
+    RefundCaseInput,
+    RefundDecision,
+    RefundRequest,
+    SendInput,
+    SendResult,
+)
+from ledger.books import Books
+from ledger.migrate import migrate
+from ledger.projection import CaseRow
+from tests.sandbox_process import SandboxProcess
+from tests.stack import API_KEY, SIGNING_KEY
+from tests.workflows.builders import FINANCE, a_request, unique
+from tests.workflows.world import POLICIES
+
+MONDAY = datetime(2027, 3, 1, 15, tzinfo=UTC)
+WEEK = timedelta(days=7)
+CAPTURED = 100_000
+
+
+@cache
+def sandbox_url() -> str:
+    process = SandboxProcess().start()
+    atexit.register(process.stop)
+    return process.url
+
+
+@cache
+def empty_books() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="redress-office-"))
+    atexit.register(shutil.rmtree, folder)
+    with ThreadPoolExecutor(1) as thread:
+        made = migrate(f"sqlite+aiosqlite:///{folder}/books.db", app_role=None)
+        thread.submit(asyncio.run, made).result()
+    return folder / "books.db"
+
+
+@cache
+def library() -> Library:
+    return Library.load(POLICIES)
+
+
+class Meanwhile(Provider):
+    """Does something else, once, before it answers."""
+
+    work: Coroutine[Any, Any, object] | None = None
+
+    async def charge(self, charge_id: str) -> ChargeFacts:
+        await self._meanwhile()
+        return await super().charge(charge_id)
+
+    async def refund(self, refund_id: str) -> ProviderRefund:
+        await self._meanwhile()
+        return await super().refund(refund_id)
+
+    async def _meanwhile(self) -> None:
+        work, self.work = self.work, None
+        if work is not None:
+            await work
+
+
+@dataclass
+class Case:
+    """A decided case as a workflow would know it."""
+
+    id: str
+    customer: str
+    charge: str
+    made: RefundDecision
+
+
+@dataclass
+class Office:
+    books: Books
+    provider: Meanwhile
+    http: httpx.AsyncClient
+    started: list[RefundCaseInput]
+
+    def __post_init__(self) -> None:
+        key = SIGNING_KEY.public_key()
+        self.decisions = Decisions(self.books, self.provider, library(), key, lambda: MONDAY)
+        self.payments = Payments(self.books, self.provider)
+        self.records = Records(self.books)
+        self.linked = Linked(self.books, self._start)
+
+    async def _start(self, given: RefundCaseInput) -> bool:
+        self.started.append(given)
+        return True
+
+    async def act(self, activity: Any, given: Any) -> Any:
+        environment = ActivityEnvironment()
+        environment.info = replace(environment.info, workflow_id="by-hand")
+        return await environment.run(activity, given)
+
+    async def control(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = await self.http.post(f"/_sandbox/{path}", json=body)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def fault(self, kind: str, case: Case, **fields: Any) -> None:
+        body = {"metadata[case_id]": case.id}
+        await self.control(
+            "faults", {"method": "POST", "body": body, "kind": kind, "count": 1, **fields}
+        )
+
+    async def effects(self, case: Case) -> int:
+        """How often this case moved money, by the provider's own journal."""
+        query = {"customer": case.customer, "effects": "true", "key": f"{case.id}:send"}
+        answer = await self.http.get("/_sandbox/journal", params=query)
+        return len(answer.json()["entries"])
+
+    async def a_charge(self, **fields: Any) -> dict[str, str]:
+        charge = {"id": unique("ch_o"), "amount": CAPTURED, "currency": "usd", **fields}
+        customer = {
+            "id": unique("cus_o"), "clock_at": MONDAY.isoformat(), "charges": [charge],
+        }  # fmt: skip
+        await self.control("seed", {"customers": [customer]})
+        return {"customer": str(customer["id"]), "charge": str(charge["id"])}
+
+    async def decided(self, on: dict[str, str] | None = None, **fields: Any) -> Case:
+        """A case that the policy decided; ``fields`` are the request's."""
+        place = on or await self.a_charge()
+        request = RefundRequest.model_validate({**a_request(**place), **fields}, strict=False)
+        case_id = case_id_for(CaseKind.REFUND, request.request_id)
+        asked = DecideInput(case_id=case_id, request=request, now=MONDAY)
+        made = await self.act(self.decisions.decide_refund, asked)
+        return Case(case_id, request.customer, request.charge, made)
+
+    async def judge(
+        self, case: Case, slot: int = 0, action: Action = Action.APPROVE, by: Actor = FINANCE
+    ) -> Answer:
+        signed = sign(
+            SIGNING_KEY, actor=by, action=action.value, case_id=case.id, digest=case.made.digest,
+            click_id=unique("click"), at=MONDAY,
+        )  # fmt: skip
+        given = RecordVerdictInput(
+            case_id=case.id, action=action, slot=case.made.slots[slot],
+            slots_left=len(case.made.slots) - slot - 1, signed=signed, note="", now=MONDAY,
+        )  # fmt: skip
+        answer: Answer = await self.act(self.decisions.record_verdict, given)
+        return answer
+
+    async def send(self, case: Case, **fields: Any) -> SendResult:
+        order = SendInput(case_id=case.id, digest=case.made.digest, now=MONDAY)
+        sent: SendResult = await self.act(
+            self.payments.send_refund, order.model_copy(update=fields)
+        )
+        return sent
+
+    async def look(
+        self, case: Case, ordinal: int = 1, *, after: timedelta = WEEK, **fields: Any
+    ) -> LookResult:
+        look = LookInput(case_id=case.id, ordinal=ordinal, now=MONDAY + after, **fields)
+        found: LookResult = await self.act(self.payments.look_at_refund, look)
+        return found
+
+    async def refund_is(self, case: Case, **told: Any) -> None:
+        """The bank's word about this case's refund, at the provider."""
+        await self.control(f"refunds/{(await self.row(case)).provider_id}", told)
+
+    async def row(self, case: Case) -> CaseRow:
+        async with self.books.reading() as reading:
+            row = await reading.case(case.id)
+        assert row is not None
+        return row
+
+    async def event(self, case: Case, step: str) -> CaseEvent:
+        async with self.books.reading() as reading:
+            event = await reading.event(case.id, step)
+        assert event is not None, step
+        return event
+
+    async def steps(self, case: Case) -> list[str]:
+        async with self.books.reading() as reading:
+            return [event.step for event in await reading.events(case.id)]
+
+    async def booked(self, case: Case) -> list[tuple[str, str]]:
+        """The ledger's steps and provider ids."""
+        async with self.books.reading() as reading:
+            found = await reading.ledger_transactions(case.id)
+        return [(each.step, each.provider_id) for each in found]
+
+    async def notices(self, case: Case) -> dict[tuple[str, str], dict[str, Any]]:
+        """The outbox's bodies by topic and whom they go to."""
+        async with self.books.reading() as reading:
+            rows = await reading.outbox_of_case(case.id)
+        return {(row.topic, row.body["to"]): row.body for row in rows}
+
+
+@asynccontextmanager
+async def open_office(folder: Path) -> AsyncIterator[Office]:
+    shutil.copy(empty_books(), folder / "books.db")
+    books = await Books.open(f"sqlite+aiosqlite:///{folder}/books.db")
+    provider = Meanwhile(API_KEY, base_url=sandbox_url())
+    async with httpx.AsyncClient(base_url=sandbox_url(), timeout=30) as http:
+        yield Office(books, provider, http, [])
+    await provider.close()
+    await books.close()

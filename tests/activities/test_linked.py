@@ -1,0 +1,254 @@
+"""A case goes on as one other, about the same charge, in time, and only if it may."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from activities.linked import ending, judges_before, link_first
+from domain.approvals import Action
+from domain.canonical import parse_instant, sha256_of
+from domain.cases import CaseKind, EventKind, Outcome, case_id_for
+from domain.decisions import RefundMethod
+from domain.errors import InvalidRequest
+from domain.refunds import DecideInput, LinkInput, RefundRequest
+from tests.activities.office import MONDAY, Case, Office
+from tests.ledger.builders import decision, event, opened_body
+from tests.workflows.builders import LEAD, MEDIUM, a_request
+
+TICK = timedelta(microseconds=1)
+NOBODY = f"refund-{'a' * 26}"
+HALF = "refund-half"
+
+
+async def refused(office: Office, **fields: Any) -> Case:
+    """A case that the generous policy refuses: appeal and credit are offered."""
+    given = {"policy": "generous", "reason": "courtesy", **fields}
+    return await office.decided(await office.a_charge(), **given)
+
+
+async def until(office: Office, case: Case, name: str) -> datetime:
+    return parse_instant((await office.event(case, "close")).body[name])
+
+
+def appeal(case: Case, **fields: Any) -> RefundRequest:
+    return request(case, **{"appeal_of": case.id, **fields})
+
+
+def credit(case: Case, **fields: Any) -> RefundRequest:
+    way = {"alternative_to": case.id, "alternative": RefundMethod.ACCOUNT_CREDIT}
+    return request(case, **{**way, **fields})
+
+
+def request(case: Case, **fields: Any) -> RefundRequest:
+    asked = a_request(customer=case.customer, charge=case.charge, policy="generous")
+    return RefundRequest.model_validate({**asked, **fields}, strict=False)
+
+
+async def judges(office: Office, asked: RefundRequest, now: datetime = MONDAY) -> frozenset[str]:
+    async with office.books.reading() as reading:
+        return await judges_before(reading, asked, now)
+
+
+async def no(
+    office: Office, asked: RefundRequest, field: str, why: str, allowed: str = "",
+    now: datetime = MONDAY,
+) -> None:  # fmt: skip
+    with pytest.raises(InvalidRequest, match=why) as error:
+        await judges(office, asked, now)
+    assert error.value.field == field
+    assert allowed in error.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, {}),
+        ({"appeal_until": MONDAY}, {"appeal_until": MONDAY}),
+        ({"alternatives": ("original",)}, {}),
+        ({"alternative_until": MONDAY}, {}),
+        (
+            {"alternatives": ("original",), "alternative_until": MONDAY},
+            {"alternatives": ("original",), "alternative_until": MONDAY},
+        ),
+    ],
+)
+def test_an_ending_says_only_what_the_customer_may_do_and_until_when(
+    given: dict[str, Any], said: dict[str, Any]
+) -> None:
+    assert ending(**given) == said
+    both = ending(**{**given, "appeal_until": MONDAY})
+    assert both == {**said, "appeal_until": MONDAY}
+
+
+async def test_a_request_that_goes_on_from_nothing_has_no_judges_before_it(office: Office) -> None:
+    assert await judges(office, request(await refused(office))) == frozenset()
+
+
+async def test_who_said_no_is_told_and_the_engine_is_nobody(office: Office) -> None:
+    assert await judges(office, appeal(await refused(office))) == frozenset()
+    place = await office.a_charge()
+    case = await office.decided(place, policy="generous", amount_minor=MEDIUM)
+    await office.judge(case, action=Action.DECLINE, by=LEAD)
+    assert await judges(office, appeal(case)) == {LEAD.id}
+
+
+@pytest.mark.parametrize(
+    ("way", "field", "name"),
+    [(appeal, "appeal_of", "appeal_until"), (credit, "alternative_to", "alternative_until")],
+    ids=["appeal", "alternative"],
+)
+async def test_a_case_goes_on_until_its_instant_and_not_after(
+    office: Office, way: Any, field: str, name: str
+) -> None:
+    case = await refused(office)
+    last = await until(office, case, name)
+    for now in (last - TICK, last):
+        assert await judges(office, way(case), now) == frozenset()
+    await no(office, way(case), field, "the time for it ended", "a new request", now=last + TICK)
+
+
+@pytest.mark.parametrize(
+    ("way", "field"), [(appeal, "appeal_of"), (credit, "alternative_to")], ids=["appeal", "credit"]
+)
+async def test_only_an_ended_case_of_this_customers_charge_goes_on(
+    office: Office, way: Any, field: str
+) -> None:
+    case, other = await refused(office), await refused(office)
+    about = "names no case about this charge"
+    await no(office, way(case, **{field: NOBODY}), field, about, "a case of this charge")
+    await no(office, way(case, **{field: other.id}), field, about)
+    await no(office, way(case, customer=other.customer), field, about)
+    await no(office, way(case, charge=other.charge), field, about)
+    running = await office.decided(await office.a_charge(), amount_minor=MEDIUM)
+    await no(office, way(running), field, "has not ended", "a case that has ended")
+
+
+async def test_only_a_no_is_appealed(office: Office) -> None:
+    paid = await office.decided(consents_to_credit=True)
+    await office.send(paid)
+    await no(office, appeal(paid), "appeal_of", "ended as credited", "a case with a no")
+
+
+async def went_on(office: Office, case: Case, **fields: Any) -> Case:
+    """The case by which ``case`` went on, decided on the same charge."""
+    given = {"policy": "generous", "reason": "unused_period", **fields}
+    return await office.decided({"customer": case.customer, "charge": case.charge}, **given)
+
+
+async def test_a_no_on_an_appeal_is_final(office: Office) -> None:
+    case = await refused(office, reason="unused_period")
+    second = await went_on(office, case, appeal_of=case.id)
+    assert (await office.row(second)).outcome is Outcome.REFUSED
+    await no(office, appeal(second), "appeal_of", "is final", "a case that says until when")
+
+
+@pytest.mark.parametrize(
+    ("way", "field", "why"),
+    [(appeal, "appeal_of", "appeal"), (credit, "alternative_to", "alternative")],
+    ids=["appeal", "alternative"],
+)
+async def test_a_case_goes_on_as_one_other_and_names_it(
+    office: Office, way: Any, field: str, why: str
+) -> None:
+    case = await refused(office)
+    asked = way(case)
+    given = {key: value for key, value in dict(asked).items() if key in (field, "alternative")}
+    second = await went_on(office, case, request_id=asked.request_id, **given)
+    linked = await office.event(case, f"link:{why}")
+    assert linked.kind is EventKind.LINKED
+    assert linked.body == {"case_id": second.id, "why": why}
+    assert await judges(office, asked) == frozenset()
+    await no(office, way(case), field, f"goes on as {second.id} already", "that case")
+
+
+@pytest.mark.parametrize("is_appeal", [True, False])
+async def test_a_case_goes_on_once_each_way(office: Office, is_appeal: bool) -> None:
+    case = await refused(office)
+    first, second = (appeal, credit) if is_appeal else (credit, appeal)
+    asked = first(case)
+    fields = {
+        name: value
+        for name, value in dict(asked).items()
+        if name in ("request_id", "appeal_of", "alternative_to", "alternative") and value
+    }
+    await went_on(office, case, **fields)
+    assert await judges(office, second(case)) == frozenset()
+
+
+async def test_only_a_way_that_was_offered_is_taken(office: Office) -> None:
+    case = await refused(office)
+    another = credit(case, alternative=RefundMethod.ORIGINAL)
+    await no(office, another, "alternative", "original was not offered", "account_credit")
+    declined = await office.decided(await office.a_charge(), policy="generous", amount_minor=MEDIUM)
+    await office.judge(declined, action=Action.DECLINE, by=LEAD)
+    await no(office, credit(declined), "alternative", "was not offered", "nothing")
+
+
+async def test_a_link_to_what_is_not_in_the_books_is_an_error(office: Office) -> None:
+    case = await refused(office)
+    async with office.books.transaction() as tx:
+        with pytest.raises(LookupError, match=f"{NOBODY} is not in the books"):
+            await link_first(tx, appeal(case, appeal_of=NOBODY), case.id, MONDAY)
+
+
+async def link(office: Office, case_id: str) -> str:
+    given = LinkInput(case_id=case_id, attempt_seconds=17, now=MONDAY)
+    opened_id: str = await office.act(office.linked.open_linked_case, given)
+    return opened_id
+
+
+async def test_the_next_way_is_opened_once_with_the_authority_of_the_first(office: Office) -> None:
+    place = await office.a_charge(refund_behaviour="stuck")
+    case = await office.decided(place, policy="generous", amount_minor=MEDIUM)
+    await office.judge(case, by=LEAD)
+    with pytest.raises(LookupError, match=f"{case.id} has not ended"):
+        await link(office, case.id)
+    await office.send(case)
+    await office.refund_is(case, status="failed")
+    await office.look(case)
+    second_id = await link(office, case.id)
+    assert await link(office, case.id) == second_id
+    first, again = office.started
+    assert first == again
+    asked = first.request
+    assert (first.case_id, first.attempt_seconds) == (second_id, 17)
+    assert second_id == case_id_for(CaseKind.REFUND, asked.request_id)
+    assert (asked.alternative_to, asked.alternative) == (case.id, RefundMethod.ORIGINAL)
+    assert asked.authorised_by is not None
+    assert asked.authorised_by.case_id == case.id
+    assert asked.requested_by.id == "shop"
+    async with office.books.reading() as reading:
+        registered = await reading.request(asked.request_id)
+    assert registered is not None
+    assert (registered.case_id, registered.customer) == (second_id, case.customer)
+    assert (registered.kind, registered.created_at) == (CaseKind.REFUND, MONDAY)
+    assert registered.body_hash == sha256_of(asked)
+    made = await office.act(
+        office.decisions.decide_refund,
+        DecideInput(case_id=second_id, request=asked, now=MONDAY + timedelta(days=8)),
+    )
+    assert made.slots == ()
+
+
+@pytest.mark.parametrize("missing", ["all", "open", "decide", "close"])
+async def test_half_a_case_goes_on_as_nothing(office: Office, missing: str) -> None:
+    body = {
+        "outcome": Outcome.EXPIRED, "reason_key": "", "rule": "", "amount": None,
+        "alternatives": ["original"],
+    }  # fmt: skip
+    async with office.books.transaction() as tx:
+        if missing != "all":
+            step = "open" if missing != "open" else "opened"
+            await tx.append_event(event(EventKind.OPENED, opened_body(), case_id=HALF, step=step))
+        if missing not in ("all", "close"):
+            await tx.append_event(event(EventKind.CLOSED, body, case_id=HALF, step="close"))
+        if missing not in ("all", "decide"):
+            await tx.record_decision(
+                case_id=HALF, step="decide", decision=decision(), outcome={}, at=MONDAY
+            )
+    with pytest.raises(LookupError, match=f"{HALF} has not ended"):
+        await link(office, HALF)
+    assert office.started == []

@@ -1,0 +1,455 @@
+"""An order is given once, and a look says what the books say, whatever happens in between."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio.exceptions import ApplicationError
+
+from activities.provider import ProviderUnavailable
+from domain.approvals import Action
+from domain.canonical import instant, parse_instant
+from domain.cases import EventKind, Outcome
+from domain.decisions import RefundMethod
+from domain.refunds import LinkInput, LookResult, SendResult, SendStatus
+from tests.activities.office import CAPTURED, MONDAY, Case, Office
+from tests.ledger.builders import (
+    accepted_body,
+    approval,
+    decided_body,
+    decision,
+    event,
+    opened,
+    opened_body,
+)
+from tests.workflows.builders import FINANCE, LARGE, LEAD, MEDIUM, SMALL
+
+ENDED = {"at_maximum": True}
+TICK = timedelta(microseconds=1)
+REFERENCE = "7" + "0" * 22
+
+
+async def settling(office: Office, **fields: Any) -> Case:
+    case = await office.decided(**fields)
+    assert (await office.send(case)).status is SendStatus.ACCEPTED
+    return case
+
+
+# -- send -----------------------------------------------------------------------------------
+
+
+async def test_an_order_is_accepted_booked_and_told_with_its_dates_once(office: Office) -> None:
+    case = await office.decided()
+    first = await office.send(case)
+    assert first.status is SendStatus.ACCEPTED
+    assert first.outcome is None
+    days = [MONDAY + timedelta(days=n) for n in (7, 10, 14)]
+    assert [look.date() for look in first.looks] == [day.date() for day in days]
+    assert [look.date() for look in first.trace_looks] == [date(2027, 3, 22), date(2027, 3, 29)]
+    assert (await office.event(case, "accept")).body == {
+        "provider_id": first.provider_id,
+        "amount": {"amount_minor": SMALL, "currency": "usd"},
+        "tax": {"amount_minor": 0, "currency": "usd"},
+        "method": "original",
+        "descriptor": (await office.provider.charge(case.charge)).descriptor,
+        "looks": [instant(look) for look in first.looks],
+        "trace_looks": [instant(look) for look in first.trace_looks],
+        "expected": ["2027-03-08", "2027-03-15"],
+    }
+    assert await office.booked(case) == [("hold", ""), ("post", first.provider_id)]
+    assert ("case.accepted", "customer") in await office.notices(case)
+    assert {r.state.value for r in await reservations(office, case)} == {"posted"}
+    assert await office.send(case) == first
+    assert await office.effects(case) == 1
+
+
+async def reservations(office: Office, case: Case) -> list[Any]:
+    async with office.books.reading() as reading:
+        return list(await reading.reservations_of_case(case.id))
+
+
+async def test_the_looks_on_record_are_counted_when_an_order_is_sent_again(office: Office) -> None:
+    case = await settling(office)
+    await office.look(case, 1)
+    await office.look(case, 2)
+    assert (await office.send(case)).looked == 2
+
+
+async def test_a_credit_is_given_and_ends_the_case_at_once(office: Office) -> None:
+    case = await office.decided(consents_to_credit=True)
+    given = await office.send(case)
+    assert given == SendResult(
+        status=SendStatus.ACCEPTED, provider_id=given.provider_id, outcome=Outcome.CREDITED
+    )
+    assert (await office.event(case, "accept")).body["expected"] == []
+    assert (await office.row(case)).outcome is Outcome.CREDITED
+    assert await office.send(case) == given
+    assert await office.effects(case) == 1
+
+
+@pytest.mark.parametrize("credit", [False, True], ids=["refund", "credit"])
+async def test_an_order_whose_answer_was_lost_is_found_and_not_repeated(
+    office: Office, credit: bool
+) -> None:
+    case = await office.decided(consents_to_credit=credit)
+    await office.fault("lost_after_commit", case)
+    with pytest.raises(ProviderUnavailable):
+        await office.send(case)
+    assert await office.booked(case) == [("hold", "")]
+    sent = await office.send(case)
+    assert sent.status is SendStatus.ACCEPTED
+    assert await office.booked(case) == [("hold", ""), ("post", sent.provider_id)]
+    assert await office.effects(case) == 1
+
+
+async def test_two_attempts_at_once_book_one_order(office: Office) -> None:
+    case = await office.decided()
+    office.provider.work = office.send(case)
+    second = await office.send(case)
+    assert second == await office.send(case)
+    assert await office.booked(case) == [("hold", ""), ("post", second.provider_id)]
+    assert await office.effects(case) == 1
+
+
+@pytest.mark.parametrize(
+    ("dispute", "code"),
+    [
+        ({"status": "needs_response"}, "charge_disputed"),
+        ({"status": "warning_needs_response", "is_charge_refundable": False}, "charge_disputed"),
+        ({"status": "warning_needs_response"}, ""),
+    ],
+    ids=["chargeback", "inquiry that freezes", "inquiry"],
+)
+async def test_a_charge_that_the_bank_judges_meanwhile_is_not_refunded(
+    office: Office, dispute: dict[str, Any], code: str
+) -> None:
+    case = await office.decided()
+    await office.control(f"charges/{case.charge}/dispute", dispute)
+    sent = await office.send(case)
+    assert sent.reason == code
+    assert await office.effects(case) == (0 if code else 1)
+
+
+async def test_what_is_refused_is_voided_closed_and_told_to_finance(office: Office) -> None:
+    case = await office.decided()
+    await office.control(f"charges/{case.charge}/dispute", {"status": "needs_response"})
+    sent = await office.send(case)
+    refused = SendResult(
+        status=SendStatus.REFUSED, reason="charge_disputed", outcome=Outcome.REJECTED_BY_PROVIDER
+    )
+    assert sent == refused
+    assert await office.booked(case) == [("hold", ""), ("void", "")]
+    notices = await office.notices(case)
+    assert notices["case.rejected", "finance"]["code"] == "charge_disputed"
+    assert ("case.rejected", "customer") not in notices
+    assert {r.state.value for r in await reservations(office, case)} == {"released"}
+    assert await office.send(case) == refused.model_copy(update={"reason": ""})
+    assert await office.booked(case) == [("hold", ""), ("void", "")]
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "status"),
+    [
+        (CAPTURED - SMALL - 1, SendStatus.ACCEPTED),
+        (CAPTURED - SMALL, SendStatus.ACCEPTED),
+        (CAPTURED - SMALL + 1, SendStatus.REFUSED),
+    ],
+    ids=["more left", "just enough", "a cent less"],
+)
+async def test_an_order_needs_what_is_left_of_the_charge_on_the_day(
+    office: Office, by_hand: int, status: SendStatus
+) -> None:
+    case = await office.decided()
+    await refund_by_hand(office, case, by_hand)
+    sent = await office.send(case)
+    assert sent.status is status
+    if status is SendStatus.REFUSED:
+        assert sent.reason == "remainder_changed"
+        assert (await office.event(case, "close")).body["reason_key"] == "already_refunded"
+
+
+async def refund_by_hand(office: Office, case: Case, amount: int) -> None:
+    answer = await office.http.post(
+        "/v1/refunds",
+        data={"charge": case.charge, "amount": str(amount)},
+        headers={"Authorization": "Bearer sk_test_by_hand"},
+    )
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("code", "key"),
+    [
+        ("charge_already_refunded", "already_refunded"),
+        ("charge_disputed", "charge_disputed"),
+        ("card_expired", "provider_refused"),
+    ],
+)
+async def test_the_providers_no_ends_the_case_with_its_reason(
+    office: Office, code: str, key: str
+) -> None:
+    case = await office.decided()
+    await office.fault("status_400", case, code=code)
+    sent = await office.send(case)
+    assert (sent.reason, sent.outcome) == (code, Outcome.REJECTED_BY_PROVIDER)
+    assert (await office.event(case, "close")).body["reason_key"] == key
+
+
+async def test_a_case_that_ended_meanwhile_is_refused_and_stays_as_it_ended(office: Office) -> None:
+    case = await office.decided(amount_minor=MEDIUM)
+    await office.judge(case, by=LEAD)
+    await office.control(f"charges/{case.charge}/dispute", {"status": "needs_response"})
+    office.provider.work = office.send(case)
+    assert (await office.send(case)).status is SendStatus.REFUSED
+    assert (await office.steps(case)).count("close") == 1
+
+
+async def test_a_wrong_key_stops_the_order_by_its_name(office: Office) -> None:
+    case = await office.decided()
+    await office.fault("status_401", case)
+    with pytest.raises(ApplicationError, match="refuses our key") as error:
+        await office.send(case)
+    assert (error.value.type, error.value.non_retryable) == ("ProviderMisconfigured", False)
+
+
+async def test_an_order_needs_every_approval_of_exactly_this(office: Office) -> None:
+    case = await office.decided(amount_minor=LARGE)
+    await not_approved(office, case, r"missing: first, second; digest")
+    await office.judge(case, 0, by=LEAD)
+    await not_approved(office, case, r"missing: second; digest")
+    await office.judge(case, 1, by=FINANCE)
+    await not_approved(office, case, r"missing: none; digest other", digest="other")
+    assert (await office.send(case)).status is SendStatus.ACCEPTED
+
+
+async def test_a_yes_to_something_else_sends_nothing(office: Office) -> None:
+    case = await office.decided(amount_minor=MEDIUM)
+    async with office.books.transaction() as tx:
+        await tx.record_approval(approval(case_id=case.id, slot="first", digest="0" * 64))
+    await not_approved(office, case, r"missing: first; digest")
+
+
+async def not_approved(office: Office, case: Case, words: str, **fields: Any) -> None:
+    with pytest.raises(ApplicationError, match=words) as error:
+        await office.send(case, **fields)
+    assert (error.value.type, error.value.non_retryable) == ("NotApproved", True)
+    assert await office.effects(case) == 0
+
+
+async def test_a_declined_case_is_refused_as_it_ended(office: Office) -> None:
+    case = await office.decided(amount_minor=MEDIUM)
+    await office.judge(case, action=Action.DECLINE, by=LEAD)
+    assert await office.send(case) == SendResult(
+        status=SendStatus.REFUSED, outcome=Outcome.DECLINED
+    )
+
+
+async def test_a_case_without_a_decision_sends_nothing(office: Office) -> None:
+    case = await office.decided()
+    async with office.books.transaction() as tx:
+        await tx.append_event(opened("refund-bare"))
+    bare = Case("refund-bare", case.customer, case.charge, case.made)
+    with pytest.raises(LookupError, match="refund-bare was never decided"):
+        await office.send(bare)
+    with pytest.raises(LookupError, match="refund-bare was never accepted"):
+        await office.look(bare)
+
+
+# -- look -----------------------------------------------------------------------------------
+
+
+async def looked(office: Office, case: Case, ordinal: int = 1, **fields: Any) -> LookResult:
+    """A look, twice: the second answer is the first's."""
+    first = await office.look(case, ordinal, **fields)
+    before = await written(office, case)
+    assert await office.look(case, ordinal, **fields) == first
+    assert await written(office, case) == before
+    return first
+
+
+async def written(office: Office, case: Case) -> tuple[object, ...]:
+    return await office.steps(case), await office.booked(case), await office.notices(case)
+
+
+async def looks(office: Office, case: Case) -> list[datetime]:
+    body = (await office.event(case, "accept")).body
+    return [parse_instant(text) for text in body["looks"] + body["trace_looks"]]
+
+
+@pytest.fixture
+async def silent(office: Office) -> Case:
+    return await settling(office, **await office.a_charge(refund_behaviour="silent"))
+
+
+async def test_a_look_before_the_maximum_day_waits_for_the_next(
+    office: Office, silent: Case
+) -> None:
+    every = await looks(office, silent)
+    assert await looked(office, silent, after=timedelta(days=7)) == LookResult()
+    seen = await office.event(silent, "look#1")
+    assert seen.kind is EventKind.LOOKED
+    following = next(at for at in every if at > MONDAY + timedelta(days=7))
+    assert seen.body == {
+        "ordinal": 1,
+        "provider_status": "succeeded",
+        "next_look_at": instant(following),
+    }
+
+
+async def test_a_look_falls_due_at_its_instant_and_names_the_one_after_it(
+    office: Office, silent: Case
+) -> None:
+    every = await looks(office, silent)
+    for ordinal, at in enumerate((every[1] - TICK, every[1]), start=1):
+        await office.look(silent, ordinal, after=at - MONDAY)
+    told = [(await office.event(silent, f"look#{n}")).body["next_look_at"] for n in (1, 2)]
+    assert told == [instant(every[1]), instant(every[2])]
+
+
+@pytest.mark.parametrize("at_maximum", [False, True], ids=["any day", "maximum day"])
+async def test_the_banks_reference_confirms_a_refund(
+    office: Office, silent: Case, at_maximum: bool
+) -> None:
+    await office.refund_is(silent, reference=REFERENCE)
+    assert await looked(office, silent, at_maximum=at_maximum) == LookResult(
+        outcome=Outcome.REFUNDED
+    )
+    confirmed = (await office.event(silent, "confirm")).body
+    assert confirmed == {"confirmed_by": "reference", "reference": REFERENCE}
+
+
+async def test_silence_confirms_on_the_maximum_day_and_says_so(
+    office: Office, silent: Case
+) -> None:
+    assert (await looked(office, silent, **ENDED)).outcome is Outcome.REFUNDED
+    confirmed = (await office.event(silent, "confirm")).body
+    assert confirmed == {"confirmed_by": "silence", "reference": ""}
+    assert await office.look(silent, 2, last=True) == LookResult(outcome=Outcome.REFUNDED)
+    assert "look#2" not in await office.steps(silent)
+
+
+@pytest.fixture
+async def pending(office: Office) -> Case:
+    return await settling(office, **await office.a_charge(refund_behaviour="stuck"))
+
+
+async def test_money_under_way_on_the_maximum_day_is_traced_before_everybody(
+    office: Office, pending: Case
+) -> None:
+    every = await looks(office, pending)
+    assert await looked(office, pending, after=timedelta(days=14), **ENDED) == LookResult()
+    row = await office.row(pending)
+    following = next(at for at in every if at > MONDAY + timedelta(days=14))
+    body = {"next_look_at": instant(following), "reference": row.provider_id}
+    assert (await office.event(pending, "trace")).body == body
+    notices = await office.notices(pending)
+    for to in ("customer", "finance"):
+        told = notices["case.trace_opened", to]
+        assert told.items() >= body.items()
+        assert row.provider_id in told["letter"]
+        assert "March 1, 2027" in told["in_words"]
+
+
+async def test_money_that_nobody_finds_ends_unconfirmed(office: Office, pending: Case) -> None:
+    assert (
+        await looked(office, pending, after=timedelta(days=30), last=True)
+    ).outcome is Outcome.UNCONFIRMED
+    assert (await office.event(pending, "close")).body["reason_key"] == "unconfirmed"
+    assert "confirm" not in await office.steps(pending)
+
+
+async def test_two_looks_at_once_conclude_once(office: Office, silent: Case) -> None:
+    await office.refund_is(silent, reference=REFERENCE)
+    office.provider.work = office.look(silent, 2)
+    assert await office.look(silent, 1) == LookResult(outcome=Outcome.REFUNDED)
+    assert (await office.steps(silent)).count("close") == 1
+    assert "look#1" not in await office.steps(silent)
+
+
+# -- what the bank sends back ----------------------------------------------------------------
+
+
+async def test_what_the_bank_sends_back_is_reversed_and_free_again(office: Office) -> None:
+    place = await office.a_charge(refund_behaviour="stuck")
+    case = await settling(office, **place)
+    await office.refund_is(case, status="failed")
+    assert await looked(office, case) == LookResult(outcome=Outcome.FAILED_AT_BANK)
+    refund_id = (await office.row(case)).provider_id
+    assert await office.booked(case) == [("hold", ""), ("post", refund_id), ("reversal", refund_id)]
+    assert {r.state.value for r in await reservations(office, case)} == {"released"}
+    closing = await office.event(case, "close")
+    assert closing.body["reason_key"] == "failed_at_bank"
+    assert "alternatives" not in closing.body
+    failed = (await office.event(case, "fail")).body
+    assert failed["provider_status"] == "failed"
+    told = (await office.notices(case))["case.failed_at_bank", "finance"]
+    assert told.items() >= failed.items()
+
+
+async def came_back(office: Office) -> tuple[Case, LookResult]:
+    place = await office.a_charge(refund_behaviour="stuck")
+    case = await office.decided(place, amount_minor=MEDIUM, policy="generous")
+    for slot in range(len(case.made.slots)):
+        await office.judge(case, slot, by=LEAD)
+    await office.send(case)
+    await office.refund_is(case, status="failed")
+    return case, await looked(office, case)
+
+
+@pytest.mark.parametrize(
+    ("tried", "consents", "way", "goes_on"),
+    [
+        (None, False, ["original"], True),
+        (RefundMethod.ORIGINAL, False, ["account_credit"], False),
+        (RefundMethod.ORIGINAL, True, ["account_credit"], True),
+    ],
+    ids=["the same way again", "credit, to be asked for", "credit, agreed to"],
+)
+async def test_what_came_back_goes_on_by_the_next_way_and_waits_only_for_a_word_it_needs(
+    office: Office, tried: RefundMethod | None, consents: bool, way: list[str], goes_on: bool
+) -> None:
+    case, found = await came_back(office)
+    if tried is not None:
+        case, found = await came_back_again(office, case, consents)
+    assert found == LookResult(outcome=Outcome.FAILED_AT_BANK, goes_on=goes_on)
+    closing = (await office.event(case, "close")).body
+    assert (closing["alternatives"], closing["goes_on"]) == (way, goes_on)
+    assert closing["alternative_until"] == instant(datetime(2027, 3, 15, 21, tzinfo=UTC))
+    sent_again = await office.send(case)
+    assert sent_again.outcome is None
+
+
+async def came_back_again(office: Office, first: Case, consents: bool) -> tuple[Case, LookResult]:
+    """The case by which the first one goes on, whose money comes back too."""
+    link = LinkInput(case_id=first.id, attempt_seconds=30, now=MONDAY)
+    await office.act(office.linked.open_linked_case, link)
+    request = office.started[-1].request.model_copy(update={"consents_to_credit": consents})
+    case = await office.decided(**request.model_dump())
+    await office.send(case)
+    await office.refund_is(case, status="failed")
+    return case, await looked(office, case)
+
+
+@pytest.mark.parametrize("missing", ["open", "decide"])
+async def test_what_came_back_of_half_a_case_is_an_error(office: Office, missing: str) -> None:
+    """Books without the opening or the decision of an accepted refund were not written by us."""
+    case = await settling(office, **await office.a_charge(refund_behaviour="stuck"))
+    await office.refund_is(case, status="failed")
+    refund_id = (await office.row(case)).provider_id
+    half = Case("refund-half", case.customer, case.charge, case.made)
+    async with office.books.transaction() as tx:
+        step = "open" if missing != "open" else "opened"
+        for kind, body, name in (
+            (EventKind.OPENED, opened_body(customer=case.customer, charge=case.charge), step),
+            (EventKind.DECIDED, decided_body(slots=[]), "decide"),
+            (EventKind.ACCEPTED, accepted_body(provider_id=refund_id), "accept"),
+        ):
+            await tx.append_event(event(kind, body, case_id=half.id, step=name))
+        if missing != "decide":
+            await tx.record_decision(
+                case_id=half.id, step="decide", decision=decision(), outcome={}, at=MONDAY
+            )
+    with pytest.raises(LookupError, match="refund-half was never decided"):
+        await office.look(half)
