@@ -173,8 +173,8 @@ async def test_what_the_provider_rejected_may_still_be_paid(office: Office) -> N
 
 async def test_an_authority_pays_its_cents_once(office: Office) -> None:
     case, authority = await granted(office)
-    left = f"{usd(MEDIUM)}, less what was refunded on it before"
-    await refused(office, case, authority, "no such amount left", left, amount=MEDIUM + 1)
+    left, all_of_it = "no such amount left", f"{usd(MEDIUM)} of {usd(MEDIUM)}"
+    await refused(office, case, authority, left, all_of_it, amount=MEDIUM + 1)
     part = {"customer": case.customer, "charge": case.charge}
     drawn = await office.decided(part, amount_minor=MEDIUM - 100, authorised_by=authority)
     async with office.books.reading() as reading:
@@ -182,7 +182,7 @@ async def test_an_authority_pays_its_cents_once(office: Office) -> None:
     assert (held.case_id, held.amount) == (drawn.id, usd(MEDIUM - 100))
     await judge(office, case, authority, amount=99)
     await judge(office, case, authority, amount=100)
-    await refused(office, case, authority, "no such amount left", left, amount=101)
+    await refused(office, case, authority, left, f"{usd(100)} of {usd(MEDIUM)}", amount=101)
     assert (await office.row(drawn)).opened_at == MONDAY
 
 

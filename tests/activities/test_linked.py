@@ -9,14 +9,14 @@ import pytest
 
 from activities.linked import ending, judges_before, link_first
 from domain.approvals import Action
-from domain.canonical import parse_instant, sha256_of
+from domain.canonical import parse_instant
 from domain.cases import CaseKind, EventKind, Outcome, case_id_for
 from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest
 from domain.refunds import DecideInput, LinkInput, RefundRequest
 from tests.activities.office import MONDAY, Case, Office
 from tests.ledger.builders import decision, event, opened_body
-from tests.workflows.builders import LEAD, MEDIUM, a_request
+from tests.workflows.builders import LEAD, MEDIUM, SERVICE, a_request
 
 TICK = timedelta(microseconds=1)
 NOBODY = f"refund-{'a' * 26}"
@@ -34,7 +34,7 @@ async def until(office: Office, case: Case, name: str) -> datetime:
 
 
 def appeal(case: Case, **fields: Any) -> RefundRequest:
-    return request(case, **{"appeal_of": case.id, **fields})
+    return request(case, **{"appeal_of": case.id, "text": "sealed news", **fields})
 
 
 def credit(case: Case, **fields: Any) -> RefundRequest:
@@ -88,11 +88,11 @@ async def test_a_request_that_goes_on_from_nothing_has_no_judges_before_it(offic
 
 
 async def test_who_said_no_is_told_and_the_engine_is_nobody(office: Office) -> None:
-    assert await judges(office, appeal(await refused(office))) == frozenset()
+    assert await judges(office, appeal(await refused(office))) == {SERVICE.id}
     place = await office.a_charge()
     case = await office.decided(place, policy="generous", amount_minor=MEDIUM)
     await office.judge(case, action=Action.DECLINE, by=LEAD)
-    assert await judges(office, appeal(case)) == {LEAD.id}
+    assert await judges(office, appeal(case)) == {LEAD.id, SERVICE.id}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ async def test_a_case_goes_on_until_its_instant_and_not_after(
     case = await refused(office)
     last = await until(office, case, name)
     for now in (last - TICK, last):
-        assert await judges(office, way(case), now) == frozenset()
+        assert await judges(office, way(case), now) == {SERVICE.id}
     await no(office, way(case), field, "the time for it ended", "a new request", now=last + TICK)
 
 
@@ -126,6 +126,11 @@ async def test_only_an_ended_case_of_this_customers_charge_goes_on(
     await no(office, way(running), field, "has not ended", "a case that has ended")
 
 
+async def test_an_appeal_without_a_word_is_none(office: Office) -> None:
+    case = await refused(office)
+    await no(office, appeal(case, text=""), "text", "is empty", "what is new since the no")
+
+
 async def test_only_a_no_is_appealed(office: Office) -> None:
     paid = await office.decided(consents_to_credit=True)
     await office.send(paid)
@@ -140,7 +145,7 @@ async def went_on(office: Office, case: Case, **fields: Any) -> Case:
 
 async def test_a_no_on_an_appeal_is_final(office: Office) -> None:
     case = await refused(office, reason="unused_period")
-    second = await went_on(office, case, appeal_of=case.id)
+    second = await went_on(office, case, appeal_of=case.id, text="sealed news")
     assert (await office.row(second)).outcome is Outcome.REFUSED
     await no(office, appeal(second), "appeal_of", "is final", "a case that says until when")
 
@@ -155,12 +160,14 @@ async def test_a_case_goes_on_as_one_other_and_names_it(
 ) -> None:
     case = await refused(office)
     asked = way(case)
-    given = {key: value for key, value in dict(asked).items() if key in (field, "alternative")}
+    given = {
+        key: value for key, value in dict(asked).items() if key in (field, "alternative", "text")
+    }
     second = await went_on(office, case, request_id=asked.request_id, **given)
     linked = await office.event(case, f"link:{why}")
     assert linked.kind is EventKind.LINKED
     assert linked.body == {"case_id": second.id, "why": why}
-    assert await judges(office, asked) == frozenset()
+    assert await judges(office, asked) == {SERVICE.id}
     await no(office, way(case), field, f"goes on as {second.id} already", "that case")
 
 
@@ -172,10 +179,10 @@ async def test_a_case_goes_on_once_each_way(office: Office, is_appeal: bool) -> 
     fields = {
         name: value
         for name, value in dict(asked).items()
-        if name in ("request_id", "appeal_of", "alternative_to", "alternative") and value
+        if name in ("request_id", "appeal_of", "alternative_to", "alternative", "text") and value
     }
     await went_on(office, case, **fields)
-    assert await judges(office, second(case)) == frozenset()
+    assert await judges(office, second(case)) == {SERVICE.id}
 
 
 async def test_only_a_way_that_was_offered_is_taken(office: Office) -> None:
@@ -225,7 +232,7 @@ async def test_the_next_way_is_opened_once_with_the_authority_of_the_first(offic
     assert registered is not None
     assert (registered.case_id, registered.customer) == (second_id, case.customer)
     assert (registered.kind, registered.created_at) == (CaseKind.REFUND, MONDAY)
-    assert registered.body_hash == sha256_of(asked)
+    assert registered.body_hash == asked.body_hash()
     made = await office.act(
         office.decisions.decide_refund,
         DecideInput(case_id=second_id, request=asked, now=MONDAY + timedelta(days=8)),
