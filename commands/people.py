@@ -62,7 +62,7 @@ async def _go_on(
 @app.command()
 def approve(
     case_id: CaseId, by: By, role: As, slot: Annotated[str, typer.Option()] = "",
-    digest: Digest = "", note: Note = "", as_json: AsJson = False,
+    digest: Digest = None, note: Note = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Say yes to exactly what `show` shows."""
     run(_judge(case_id, as_json, lambda case: case.approve(
@@ -72,7 +72,7 @@ def approve(
 @app.command()
 def decline(
     case_id: CaseId, by: By, role: As, slot: Annotated[str, typer.Option()] = "",
-    digest: Digest = "", note: Note = "", as_json: AsJson = False,
+    digest: Digest = None, note: Note = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Say no; the case ends and nothing moves."""
     run(_judge(case_id, as_json, lambda case: case.decline(
@@ -81,7 +81,7 @@ def decline(
 
 @app.command()
 def withdraw(
-    case_id: CaseId, by: By, role: As, digest: Digest = "", note: Note = "",
+    case_id: CaseId, by: By, role: As, digest: Digest = None, note: Note = "",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Take a request back while its money has not been ordered."""
@@ -223,7 +223,7 @@ def delegate(
     case_id: CaseId, by: By, role: As,
     to: Annotated[str, typer.Option(help="Who is to decide: an id such as [b]mia[/b].")],
     to_role: Annotated[Role, typer.Option("--to-as", help="In which role.")],
-    slot: Annotated[str, typer.Option()] = "", digest: Digest = "",
+    slot: Annotated[str, typer.Option()] = "", digest: Digest = None,
     click_id: ClickId = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Hand an approval that is yours to give to somebody who may give it."""

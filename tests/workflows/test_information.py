@@ -21,7 +21,7 @@ from domain.linked import request_of
 from domain.messages import Evidence, RecordMessageInput
 from domain.refunds import DecideInput
 from tests.stack import SIGNING_KEY
-from tests.workflows.builders import CUSTOMER, LARGE, LEAD, MEDIUM, PICTURE, SERVICE
+from tests.workflows.builders import AGENT, CUSTOMER, LARGE, LEAD, MEDIUM, PICTURE, SERVICE
 from tests.workflows.test_people import assert_refused, notices
 from tests.workflows.world import Case, World, utc_now
 from workflows.refund import RefundCase
@@ -300,12 +300,17 @@ async def test_a_case_that_temporal_lost_after_its_second_decision_goes_on_from_
 
 
 async def test_a_large_case_is_asked_and_approved_on_its_last_digest(world: World) -> None:
-    """An approval of what was shown before the second decision is stale."""
+    """Whatever is done by a page from before the second decision is stale."""
     case = await an_asking_case(world, LARGE - 20_000)
+    shown = (await world.row(case)).digest
     await give(case)
     await world.until(case, Status.AWAITING_APPROVAL)
     await world.calm(case)
-    await assert_refused(world, case, Action.APPROVE, RefusalCode.STALE, by=LEAD, digest="0" * 64)
+    for action in (Action.APPROVE, Action.DECLINE, Action.WITHDRAW):
+        await assert_refused(world, case, action, RefusalCode.STALE, by=LEAD, digest=shown)
+    await assert_refused(
+        world, case, DeskAction.DELEGATE, RefusalCode.STALE, by=LEAD, to=AGENT, digest=shown
+    )
     assert (await case.handle.approve(LEAD)).recorded
     await settles(world, case)
 
