@@ -21,7 +21,7 @@ from domain.actors import Actor
 from domain.canonical import parse_instant
 from domain.cases import CaseEvent, EventKind
 from domain.evidence import EvidenceFile, EvidenceKind, EvidenceLimits, Information
-from files import PRIVATE, write_whole
+from files import PRIVATE, make_folder, write_whole
 from ledger.keys import NONCE_BYTES, Keyring, SealBroken
 from ledger.records import StoredEvent
 
@@ -69,7 +69,7 @@ class EvidenceStore:
 
     @staticmethod
     def _write(path: Path, sealed: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_whole(path, sealed, PRIVATE)
 
     async def get(self, stored: str) -> bytes | None:

@@ -149,6 +149,15 @@ async def test_a_process_that_dies_while_it_writes_leaves_no_file(
     assert await store.get((await kept(store)).stored) == CONTENT
 
 
+async def test_a_new_customers_folder_is_on_disk_with_its_file(
+    store: EvidenceStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda opened: synced.add(os.fstat(opened).st_ino))
+    await kept(store)
+    assert (tmp_path / "evidence").stat().st_ino in synced
+
+
 # -- the account ---------------------------------------------------------------------------
 
 
