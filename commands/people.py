@@ -22,6 +22,7 @@ from rendering import print_evidence, show_json, spinner
 
 if TYPE_CHECKING:
     from client import CaseHandle, Client
+    from domain.evidence import EvidenceLimits
     from ledger.evidence import EvidenceItem, EvidenceStore
 
 app = typer.Typer()
@@ -140,14 +141,31 @@ async def _give(
 ) -> Any:
     if file is None:
         return await case.evidence(by, text=text, click_id=click_id)
-    try:
-        content = await asyncio.to_thread(file.read_bytes)
-    except OSError as error:
-        raise InvalidRequest("file", f"{file} cannot be read: {error}", "a file") from error
+    content = await asyncio.to_thread(content_of, file, case.client.evidence_store.limits)
     said = media_type or mimetypes.guess_type(file.name)[0] or ""
     return await case.evidence(
         by, text=text, file=content, name=file.name, media_type=said, click_id=click_id
     )
+
+
+def content_of(file: Path, limits: EvidenceLimits) -> bytes:
+    """What is in a file that somebody names; never more in memory than a case takes.
+
+    Raises :class:`InvalidRequest` for what is no file (a device has no end), cannot be read or is
+    over the limit.
+    """
+    try:
+        if not file.is_file():
+            raise InvalidRequest("file", f"{file} is no file", "a file")
+        size = file.stat().st_size
+        with file.open("rb") as opened:
+            content = opened.read(limits.file_bytes + 1) if not limits.why_not_size(size) else b""
+    except OSError as error:
+        raise InvalidRequest("file", f"{file} cannot be read: {error}", "a file") from error
+    if why := limits.why_not_size(max(size, len(content))):
+        message, _, allowed = why.removeprefix("file: ").partition("; allowed: ")
+        raise InvalidRequest("file", message, allowed)
+    return content
 
 
 async def _show_evidence(case_id: str, save: Path | None, zone: str, as_json: bool) -> int:

@@ -5,6 +5,7 @@ Limits belong to the operator; every refusal says what was given and what is all
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from email import message_from_bytes
 from enum import StrEnum
@@ -50,12 +51,18 @@ class EvidenceAnswer(Answer):
     answers: int = 0
 
 
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f]")
+"""What no text has: in UTF-8 these bytes stand for nothing but the control characters."""
+
+
 def _is_text(content: bytes) -> bool:
+    if _CONTROL.search(content):
+        return False
     try:
-        text = content.decode("utf-8")
+        content.decode("utf-8")
     except UnicodeDecodeError:
         return False
-    return all(char >= " " or char in "\t\n\r\f" for char in text)
+    return True
 
 
 def _is_email(content: bytes) -> bool:
@@ -102,9 +109,8 @@ class EvidenceLimits(BaseModel):
         size = len(content)
         if not size:
             return "file: is empty; allowed: a file with something in it"
-        if size > self.file_bytes:
-            most = size_in_words(self.file_bytes)
-            return f"file: {size_in_words(size, more=True)}; allowed: up to {most} a file"
+        if why := self.why_not_size(size):
+            return why
         if not _is_file_name(name):
             most = f"up to {LONGEST_NAME} bytes"
             return f"name: is no file name; allowed: {most}, without / and \\"
@@ -118,6 +124,13 @@ class EvidenceLimits(BaseModel):
         if not said and found not in self.media_types:
             return f"file: is {found or 'of no type that we know'}; allowed: {allowed}"
         return ""
+
+    def why_not_size(self, size_bytes: int) -> str:
+        """What speaks against a file of this size; empty when nothing does."""
+        if size_bytes <= self.file_bytes:
+            return ""
+        most = size_in_words(self.file_bytes)
+        return f"file: {size_in_words(size_bytes, more=True)}; allowed: up to {most} a file"
 
     def why_not_statement(self, text: str) -> str:
         """What speaks against a statement; empty when nothing does."""
