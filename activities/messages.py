@@ -85,12 +85,12 @@ class Messages(MessageActivities):
         async with self._books.transaction() as tx:
             case = await locked_case(tx, given.case_id)
             events = await tx.reading.events(case.case_id)
-            full = self._limits.why_no_more(inquiry_of(events).items)
             same = kept_already(events, given.message.file)
-            answer = await self._judge(
-                tx, case, DeskAction.EVIDENCE, given,
-                (RefusalCode.OVER_LIMIT, full) if full and same is None else None,
-            )  # fmt: skip
+            refusal = await _why_not_kept(tx.reading, case, given.message)
+            if refusal is None and same is None:
+                full = self._limits.why_no_more(inquiry_of(events).items)
+                refusal = (RefusalCode.OVER_LIMIT, full) if full else None
+            answer = await self._judge(tx, case, DeskAction.EVIDENCE, given, refusal)
             if answer is None and same is None:
                 body = given.message.content()
                 await _append(tx, case, DeskAction.EVIDENCE, EventKind.EVIDENCE_ADDED, given, body)
@@ -219,6 +219,13 @@ async def _append(
     told = {**body, "click_id": signed.click_id}
     event = case_event(case, _step(action, given), kind, given.now, told, actor=signed.actor)
     await tx.append_event(event)
+
+
+async def _why_not_kept(reading: Reading, case: CaseRow, message: Evidence) -> Refusal | None:
+    """Whoever can sign could otherwise put another customer's file on this account."""
+    if message.file is None or await reading.has_key(case.customer, message.file.key_id):
+        return None
+    return RefusalCode.INVALID, "file: is sealed under no key of this customer; allowed: theirs"
 
 
 def _why_not_answer(person: Actor) -> Refusal | None:

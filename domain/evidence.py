@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable
 from email import message_from_bytes
 from enum import StrEnum
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.approvals import Answer
 
@@ -32,7 +33,8 @@ class EvidenceFile(BaseModel):
     """A file by everything but its bytes.
 
     ``name`` is sealed under the customer's key; ``sha256`` is of the bytes as they were given,
-    and ``stored`` is where the evidence store keeps them, sealed.
+    and ``stored`` is where the evidence store keeps them, sealed: ``KEY/SHA-256``, of the key and
+    of these bytes. Raises ``ValueError`` for any other place.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,7 +43,18 @@ class EvidenceFile(BaseModel):
     media_type: str
     size_bytes: int
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    stored: str
+    stored: str = Field(pattern=r"^[0-9A-Za-z-]+/[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _lies_under_its_own_sum(self) -> Self:
+        if self.stored.partition("/")[2] != self.sha256:
+            raise ValueError("stored: is the place of other bytes; allowed: KEY/SHA-256 of these")
+        return self
+
+    @property
+    def key_id(self) -> str:
+        """The key under which it is sealed."""
+        return self.stored.partition("/")[0]
 
 
 class EvidenceAnswer(Answer):

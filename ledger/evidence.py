@@ -60,7 +60,7 @@ class EvidenceStore:
         customer's key was destroyed since the file was described."""
         if await self.has(file.stored):
             return
-        key = await self._keyring.key_by_id(file.stored.partition("/")[0])
+        key = await self._keyring.key_by_id(file.key_id)
         if key is None:
             raise RuntimeError("the customer's key was destroyed meanwhile; give it again")
         nonce = secrets.token_bytes(NONCE_BYTES)

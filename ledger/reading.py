@@ -441,6 +441,12 @@ class Reading:
         statement = select(t.archives).where(a.case_id == case_id).order_by(a.at, a.id)
         return [ArchiveRow(**row) for row in await self._all(statement)]
 
+    async def has_key(self, customer: str, key_id: str) -> bool:
+        """Whether the key is, or was before it was destroyed, one of this customer's."""
+        k = t.customer_keys.c
+        statement = select(k.id).where(k.id == key_id, k.customer == customer)
+        return await self._first(statement) is not None
+
     # --- money ---------------------------------------------------------------------------
 
     async def reservations(

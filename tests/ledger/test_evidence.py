@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.messages import Messages
@@ -18,6 +19,7 @@ from domain.canonical import instant, sha256_of
 from domain.cases import CaseEvent, EventKind, Outcome, Status
 from domain.evidence import EvidenceAnswer, EvidenceFile, EvidenceKind, EvidenceLimits, Information
 from domain.messages import Evidence, RecordMessageInput
+from ledger import tables as t
 from ledger.books import Books
 from ledger.evidence import EvidenceStore, evidence_of, inquiry_of
 from ledger.keys import TOMBSTONE, Keyring, SealBroken
@@ -165,7 +167,16 @@ async def test_a_new_customers_folder_is_on_disk_with_its_file(
 async def waiting(books: Books) -> Books:
     async with books.transaction() as tx:
         await CASE.open_and_decide(tx)
+    await keys_of(books, CASE.customer, "key-1", "key-2")
     return books
+
+
+async def keys_of(books: Books, customer: str, *ids: str) -> None:
+    async with books.transaction() as tx:
+        for generation, key_id in enumerate(ids, start=1):
+            row = {"id": key_id, "customer": customer, "generation": generation,
+                   "wrapped": None, "created_at": instant(AT)}  # fmt: skip
+            await tx.insert_once(t.customer_keys, row, on=["customer", "generation"])
 
 
 def a_file(content: bytes = CONTENT, key: str = "key-1") -> EvidenceFile:
@@ -239,12 +250,34 @@ async def test_an_auditor_gives_no_evidence_and_a_case_that_has_ended_takes_none
     assert await items(books) == []
 
 
+async def test_a_file_that_is_sealed_under_another_customers_key_is_refused(waiting: Books) -> None:
+    await keys_of(waiting, "cus_bob", "key-of-bob")
+    for key in ("key-of-bob", "key-of-nobody"):
+        refused = await give(waiting, a_file(key=key), click=key)
+        assert (refused.recorded, refused.code) == (False, RefusalCode.INVALID)
+        assert "sealed under no key of this customer" in refused.message
+    assert await items(waiting) == []
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ["key-1", "key-1/../../x", "../SUM", "a/b/SUM", "/SUM", "key-1/SUM\n", f"key-1/{'0' * 64}"],
+)
+def test_a_file_lies_under_its_key_and_its_own_sum_and_nowhere_else(stored: str) -> None:
+    file = a_file()
+    with pytest.raises(ValidationError, match="stored"):
+        EvidenceFile.model_validate(
+            {**file.model_dump(), "stored": stored.replace("SUM", file.sha256)}
+        )
+
+
 async def test_an_item_answers_the_question_that_was_asked_before_it_and_no_later_one(
     books: Books,
 ) -> None:
     async with books.transaction() as tx:
         await tx.append_event(opened())
         await tx.append_event(event(EventKind.DECIDED, decided_body(verdict="ask", slots=[])))
+    await keys_of(books, CASE.customer, "key-1")
     assert (await give(books)).answers == 0
     async with books.transaction() as tx:
         await tx.append_event(a_question("ask"))
