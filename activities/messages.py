@@ -28,7 +28,7 @@ from activities.records import (
 from domain.actors import Actor, Role, why_not_authentic
 from domain.approvals import STAFF, Answer, DeskAction, RefusalCode, why_may_not_speak
 from domain.canonical import sha256_of
-from domain.cases import Desk, Direction, EventKind
+from domain.cases import Desk, Direction, EventKind, Status
 from domain.evidence import EvidenceAnswer, EvidenceLimits
 from domain.messages import (
     Assignment,
@@ -49,6 +49,11 @@ from ledger.writing import BookTransaction
 Refusal = tuple[RefusalCode, str]
 
 RECORDED = Answer(recorded=True)
+
+NOTHING_NEW = "the case has it already; something else is wanted"
+"""Said of what was given before the question that waits. It answers nothing: the question was
+asked with this in sight, so to decide on it again would spend another question on the same facts;
+and silence would have the customer wait until their time is up."""
 
 
 class Messages(MessageActivities):
@@ -98,7 +103,9 @@ class Messages(MessageActivities):
             if not answer.recorded:
                 return EvidenceAnswer(**dict(answer))
             step = same.step if same is not None else _step(DeskAction.EVIDENCE, given)
-            return EvidenceAnswer(recorded=True, answers=await _answered_by(tx.reading, case, step))
+            answers = await _answered_by(tx.reading, case, step)
+            is_old = case.status is Status.AWAITING_INFORMATION and not answers
+            return EvidenceAnswer(recorded=True, answers=answers, message=NOTHING_NEW * is_old)
 
     @activity.defn(name=RECORD_TRANSFER)
     async def record_transfer(self, given: RecordMessageInput[Transfer]) -> Answer:

@@ -224,7 +224,8 @@ class CaseHandle:
 
         ``media_type`` is what the file is said to be; left out, its content says it. A file lies
         in the evidence store, sealed, before the case hears of it; the same file again is the
-        same item. Otherwise as :meth:`contact`.
+        same item, and where the case has asked for something since, the answer's ``message`` says
+        that this is nothing new. Otherwise as :meth:`contact`.
         """
         click, action = click_id or uuid.uuid4().hex, DeskAction.EVIDENCE
         store = self.client.evidence_store

@@ -6,9 +6,10 @@ import asyncio
 import mimetypes
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from commands.one_case import past_sending, tell, the_case, whole_id
 from commands.options import As, AsJson, By, CaseId, ClickId, Digest, Note, Zone
@@ -18,22 +19,27 @@ from domain.cases import Channel, Desk, Direction
 from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest
 from files import PRIVATE, write_whole
-from rendering import print_evidence, show_json, spinner
+from rendering import err, print_evidence, show_json, spinner
 
 if TYPE_CHECKING:
     from client import CaseHandle, Client
+    from domain.approvals import Answer
     from domain.evidence import EvidenceLimits
     from ledger.evidence import EvidenceItem, EvidenceStore
 
 app = typer.Typer()
 
 
-async def _judge(case_id: str, as_json: bool, act: Callable[[CaseHandle], Awaitable[Any]]) -> int:
+async def _judge(
+    case_id: str, as_json: bool, act: Callable[[CaseHandle], Awaitable[Answer]]
+) -> int:
     async def work(client: Client) -> int:
         handle = client.case(await whole_id(client, case_id))
-        await act(handle)
+        answer = await act(handle)
         with spinner("on its way"):
             await past_sending(handle)
+        if answer.message:
+            err.print(f"[yellow]{escape(answer.message)}[/]", highlight=False)
         async with client.books.reading() as reading:
             await tell(reading, await the_case(reading, handle.case_id), as_json)
         return DONE
@@ -138,7 +144,7 @@ def evidence(
 
 async def _give(
     case: CaseHandle, by: Actor, text: str, file: Path | None, media_type: str, click_id: str
-) -> Any:
+) -> Answer:
     if file is None:
         return await case.evidence(by, text=text, click_id=click_id)
     content = await asyncio.to_thread(content_of, file, case.client.evidence_store.limits)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.messages import Messages
+from activities.messages import NOTHING_NEW, Messages
 from audit.verify import verify
 from domain.actors import Actor, Role, sign
 from domain.approvals import DeskAction, RefusalCode
@@ -282,11 +282,17 @@ async def test_an_item_answers_the_question_that_was_asked_before_it_and_no_late
     async with books.transaction() as tx:
         await tx.append_event(a_question("ask"))
     assert (await give(books)).answers == 0, "it was there before the question"
-    assert (await give(books, a_file(), click="c2")).answers == 1
+    assert (await give(books)).message == NOTHING_NEW
+    for _ in range(2):
+        told = await give(books, a_file(), click="c2")
+        assert (told.answers, told.message) == (1, "")
     async with books.transaction() as tx:
         await tx.append_event(a_question("ask#2"))
     assert (await give(books, a_file(), click="c2")).answers == 0
-    assert (await give(books, a_file(), click="c9")).answers == 0, "the same file is nothing new"
+    for _ in range(2):
+        told = await give(books, a_file(), click="c9")
+        assert (told.recorded, told.answers, told.message) == (True, 0, NOTHING_NEW)
+    assert (await give(books, click="c10")).message == "", "a statement is always something new"
 
 
 def a_question(step: str) -> CaseEvent:

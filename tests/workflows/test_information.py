@@ -10,7 +10,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.decisions import MOST_QUESTIONS, Decisions
-from activities.messages import Messages
+from activities.messages import NOTHING_NEW, Messages
 from domain.actors import Actor, sign
 from domain.approvals import Action, DeskAction, RefusalCode
 from domain.canonical import sha256_of
@@ -137,6 +137,19 @@ async def test_each_question_wants_something_new_and_the_same_click_is_nothing_n
         await world.calm(case)
         assert (await world.steps(case))[-1] == "ask#3"
     assert [step for step in await world.steps(case) if "evidence" in step][1:] == ["evidence:c2"]
+    await case.handle.withdraw(SERVICE)
+
+
+async def test_a_file_that_the_case_has_already_answers_no_later_question_and_its_giver_is_told(
+    world: World,
+) -> None:
+    case = await an_asking_case(world, FOR_EVER)
+    await give(case, file=PICTURE, name="receipt.png")
+    await world.calm(case)
+    again = await case.handle.evidence(CUSTOMER, file=PICTURE, name="the same.png")
+    assert (again.recorded, again.message) == (True, NOTHING_NEW)
+    await world.calm(case)
+    assert (await world.steps(case))[-1] == "ask#2"
     await case.handle.withdraw(SERVICE)
 
 
