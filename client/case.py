@@ -234,6 +234,8 @@ class CaseHandle:
         if row.status is Status.CLOSED:
             message = f"the case ended as {row.outcome}"
             await self._refused(action, by, click, RefusalCode.CLOSED, message)
+        if why := why_may_not_speak(by):
+            await self._refused(action, by, click, RefusalCode.NOT_AUTHORISED, why)
         why = (
             store.limits.why_not_statement(text)
             if file is None

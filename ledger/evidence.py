@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -91,6 +91,13 @@ class EvidenceStore:
 
     async def has(self, stored: str) -> bool:
         return await asyncio.to_thread((self._folder / stored).is_file)
+
+
+def names_in(folder: Path) -> Iterator[str]:
+    """What lies in a store, as ``EvidenceFile.stored`` names it; drafts of a death half way too."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix()
 
 
 class EvidenceItem(BaseModel):

@@ -447,6 +447,12 @@ class Reading:
         statement = select(k.id).where(k.id == key_id, k.customer == customer)
         return await self._first(statement) is not None
 
+    async def is_destroyed(self, key_id: str) -> bool:
+        """Whether there was such a key and it is no more."""
+        k = t.customer_keys.c
+        statement = select(k.id).where(k.id == key_id, k.wrapped.is_(None))
+        return await self._first(statement) is not None
+
     # --- money ---------------------------------------------------------------------------
 
     async def reservations(

@@ -292,7 +292,6 @@ async def test_an_item_answers_the_question_that_was_asked_before_it_and_no_late
     for _ in range(2):
         told = await give(books, a_file(), click="c9")
         assert (told.recorded, told.answers, told.message) == (True, 0, NOTHING_NEW)
-    assert (await give(books, click="c10")).message == "", "a statement is always something new"
 
 
 def a_question(step: str) -> CaseEvent:
@@ -387,3 +386,37 @@ async def test_a_case_that_ends_while_it_asks_leaves_nothing(asking: Books) -> N
     async with asking.transaction() as tx:
         await CASE.close(tx, Outcome.WITHDRAWN, 3)
     assert await findings(asking) == []
+
+
+async def test_a_file_that_is_gone_is_found_and_one_that_no_event_names_is_counted(
+    sqlite_books: Books, store: EvidenceStore, tmp_path: Path
+) -> None:
+    async with sqlite_books.transaction() as tx:
+        await CASE.open_and_decide(tx)
+    folder = tmp_path / "evidence"
+    file = await kept(store)
+    assert (await verify(sqlite_books, evidence=folder)).unnamed_files == 1
+    for click in ("c1", "c2"):
+        assert (await give(sqlite_books, file, click=click)).recorded
+    assert (await give(sqlite_books, click="c3")).recorded
+    await kept(store, OTHER)
+    report = await verify(sqlite_books, evidence=folder)
+    assert (report.is_clean, report.unnamed_files) == (True, 1)
+    (folder / file.stored).unlink()
+    report = await verify(sqlite_books, evidence=folder)
+    (gone,) = report.findings
+    assert (gone.invariant, gone.row) == ("evidence", f"{CASE.case_id}:evidence:c1")
+    assert gone.sentence == f"its file {file.stored} is gone"
+    assert (await verify(sqlite_books)).unnamed_files is None, "nobody looked"
+    await Keyring(sqlite_books, bytes(32)).destroy("cus_ann")
+    assert (await verify(sqlite_books, evidence=folder)).is_clean, "nobody could read it"
+
+
+async def test_a_whole_folder_that_is_gone_is_found(
+    sqlite_books: Books, store: EvidenceStore, tmp_path: Path
+) -> None:
+    async with sqlite_books.transaction() as tx:
+        await CASE.open_and_decide(tx)
+    assert (await give(sqlite_books, await kept(store))).recorded
+    report = await verify(sqlite_books, evidence=tmp_path / "nowhere")
+    assert (len(report.findings), report.unnamed_files) == (1, 0)
