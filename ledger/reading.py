@@ -17,6 +17,7 @@ from domain.cases import CaseEvent, CaseKind, EventKind, Outcome, Status
 from domain.money import Money, total
 from ledger import tables as t
 from ledger.chain import Head
+from ledger.near import LONG
 from ledger.projection import CaseRow
 from ledger.records import (
     ApprovalRow,
@@ -413,7 +414,8 @@ class Reading:
 
     async def unarchived(self, *, after: str = "", limit: int = 100) -> list[CaseRow]:
         """Ended cases of which a run of :meth:`runs_of_case` is not archived, by case id after
-        ``after``; those that never had a workflow have nothing to archive."""
+        ``after``; those that never had a workflow have nothing to archive. Walks the ended cases
+        until ``limit`` are found."""
         c, a, e = t.cases.c, t.archives.c, t.case_events.c
         archived = select(a.id).where(a.case_id == e.case_id, a.run_id == e.run_id)
         statement = (
@@ -433,6 +435,7 @@ class Reading:
             )
             .order_by(c.case_id)
             .limit(limit)
+            .prefix_with(LONG)
         )
         return [case_of(row) for row in await self._all(statement)]
 
