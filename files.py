@@ -1,4 +1,4 @@
-"""Files that are there whole, or as they were before."""
+"""Files that are there whole, or as they were before; folders that stay."""
 
 from __future__ import annotations
 
@@ -28,8 +28,22 @@ def write_whole(path: Path, content: str | bytes, mode: int = 0o666) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync_names(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing; their names are on disk before it
+    returns. One that is there already may be of a process that died before it came so far."""
+    missing = [each for each in (path, *path.parents) if not each.is_dir()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in {path.parent, *(each.parent for each in missing)}:
+        _sync_names(folder)
+
+
+def _sync_names(folder: Path) -> None:
+    """Bring a folder's list to the disk: else a new name in it may be gone after a power cut."""
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)  # else the name may be gone after a power cut
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)

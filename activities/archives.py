@@ -25,7 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.contract import ARCHIVE_HISTORIES, ArchiveActivities
 from activities.records import FINANCE_NOTICE, notify
 from domain.archives import ArchiveInput, ArchivePage
-from files import write_whole
+from files import make_folder, write_whole
 from ledger.books import Books
 from ledger.projection import CaseRow
 from ledger.records import ArchiveRow
@@ -119,7 +119,7 @@ class Archives(ArchiveActivities):
         # without an instant inside, the same history is the same file
         packed = gzip.compress(text.encode(), mtime=0)
         path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_whole(path, packed)
         return ArchiveRow(
             case_id=case.case_id,

@@ -28,7 +28,7 @@ from activities.records import (
 from domain.actors import Actor, Role, why_not_authentic
 from domain.approvals import STAFF, Answer, DeskAction, RefusalCode, why_may_not_speak
 from domain.canonical import sha256_of
-from domain.cases import Desk, Direction, EventKind
+from domain.cases import Desk, Direction, EventKind, Status
 from domain.evidence import EvidenceAnswer, EvidenceLimits
 from domain.messages import (
     Assignment,
@@ -49,6 +49,11 @@ from ledger.writing import BookTransaction
 Refusal = tuple[RefusalCode, str]
 
 RECORDED = Answer(recorded=True)
+
+NOTHING_NEW = "the case has it already; something else is wanted"
+"""Said of what was given before the question that waits. It answers nothing: the question was
+asked with this in sight, so to decide on it again would spend another question on the same facts;
+and silence would have the customer wait until their time is up."""
 
 
 class Messages(MessageActivities):
@@ -85,12 +90,12 @@ class Messages(MessageActivities):
         async with self._books.transaction() as tx:
             case = await locked_case(tx, given.case_id)
             events = await tx.reading.events(case.case_id)
-            full = self._limits.why_no_more(inquiry_of(events).items)
             same = kept_already(events, given.message.file)
-            answer = await self._judge(
-                tx, case, DeskAction.EVIDENCE, given,
-                (RefusalCode.OVER_LIMIT, full) if full and same is None else None,
-            )  # fmt: skip
+            refusal = await _why_not_kept(tx.reading, case, given.message)
+            if refusal is None and same is None:
+                full = self._limits.why_no_more(inquiry_of(events).items)
+                refusal = (RefusalCode.OVER_LIMIT, full) if full else None
+            answer = await self._judge(tx, case, DeskAction.EVIDENCE, given, refusal)
             if answer is None and same is None:
                 body = given.message.content()
                 await _append(tx, case, DeskAction.EVIDENCE, EventKind.EVIDENCE_ADDED, given, body)
@@ -98,7 +103,9 @@ class Messages(MessageActivities):
             if not answer.recorded:
                 return EvidenceAnswer(**dict(answer))
             step = same.step if same is not None else _step(DeskAction.EVIDENCE, given)
-            return EvidenceAnswer(recorded=True, answers=await _answered_by(tx.reading, case, step))
+            answers = await _answered_by(tx.reading, case, step)
+            is_old = case.status is Status.AWAITING_INFORMATION and not answers
+            return EvidenceAnswer(recorded=True, answers=answers, message=NOTHING_NEW * is_old)
 
     @activity.defn(name=RECORD_TRANSFER)
     async def record_transfer(self, given: RecordMessageInput[Transfer]) -> Answer:
@@ -219,6 +226,13 @@ async def _append(
     told = {**body, "click_id": signed.click_id}
     event = case_event(case, _step(action, given), kind, given.now, told, actor=signed.actor)
     await tx.append_event(event)
+
+
+async def _why_not_kept(reading: Reading, case: CaseRow, message: Evidence) -> Refusal | None:
+    """Whoever can sign could otherwise put another customer's file on this account."""
+    if message.file is None or await reading.has_key(case.customer, message.file.key_id):
+        return None
+    return RefusalCode.INVALID, "file: is sealed under no key of this customer; allowed: theirs"
 
 
 def _why_not_answer(person: Actor) -> Refusal | None:

@@ -1,4 +1,5 @@
-"""Proof over the books, from nothing but the books: chain, sums, approvals, projection.
+"""Proof over the books, from nothing but the books: chain, sums, approvals, projection; and,
+where it is asked for, over the evidence that lies beside them.
 
 Reads only, in one snapshot, with bounded memory; safe on books that are being written.
 """
@@ -7,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import func, select
 
 from audit.case_checks import check_case
 from audit.case_files import case_files
+from audit.evidence import check_evidence
 from audit.findings import Finding, Findings
 from audit.linked import check_linked
 from audit.links import check_chain, check_guards, check_rows
@@ -25,7 +28,9 @@ from ledger.reading import Reading
 
 class VerifyReport(BaseModel):
     """``counts`` are rows per table, ``head`` the chain's last link: keep it elsewhere, and
-    give it to the next verification. ``dropped`` counts findings beyond those listed."""
+    give it to the next verification. ``dropped`` counts findings beyond those listed.
+    ``unnamed_files`` lie in the evidence store and no event names them: what was given too late;
+    None when nobody looked."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,6 +38,7 @@ class VerifyReport(BaseModel):
     dropped: int
     counts: dict[str, int]
     head: Head
+    unnamed_files: int | None = None
 
     @property
     def is_clean(self) -> bool:
@@ -40,13 +46,18 @@ class VerifyReport(BaseModel):
 
 
 async def verify(
-    books: Books, *, expected_head: Head | None = None, now: datetime | None = None
+    books: Books,
+    *,
+    expected_head: Head | None = None,
+    now: datetime | None = None,
+    evidence: Path | None = None,
 ) -> VerifyReport:
     """Check everything; a finding is a value, not an exception.
 
     ``expected_head`` is a head kept outside the books (an earlier report, an export): without
     it, a tail cut off together with the head, or a chain computed anew from the first row,
     cannot be told from books that were never longer. ``now`` (UTC) also finds overdue cases.
+    ``evidence`` is the folder of the evidence store: files that are gone are found too.
     """
     found = Findings()
     async with books.reading() as reading:
@@ -63,8 +74,13 @@ async def verify(
             all_ended = all_ended and has_ended
         if all_ended:
             await _check_nothing_pending(reading, found)
+        unnamed = None if evidence is None else await check_evidence(reading, evidence, found)
     return VerifyReport(
-        findings=tuple(found.found), dropped=found.dropped, counts=counts, head=head
+        findings=tuple(found.found),
+        dropped=found.dropped,
+        counts=counts,
+        head=head,
+        unnamed_files=unnamed,
     )
 
 

@@ -168,19 +168,20 @@ class CaseHandle:
         by: Actor,
         *,
         slot: str = "",
-        digest: str = "",
+        digest: str | None = None,
         note: str = "",
         click_id: str = "",
     ) -> Answer:
         """Send a person's decision.
 
-        ``digest`` is what the person was shown (default: as the books show it now), ``slot``
-        may be left out while one is open, ``click_id`` makes a repeat the same decision.
+        ``digest`` is what the person was shown: empty while nothing is granted yet, and None is
+        "as the books show it now". ``slot`` may be left out while one is open, ``click_id`` makes
+        a repeat the same decision.
         Raises :class:`Refused` with who decided what and when; the attempt is on record.
         """
         click = click_id or uuid.uuid4().hex
         row, sealed = await self._sealed(action, by, click, "note", note)
-        shown = digest or row.digest
+        shown = row.digest if digest is None else digest
         given = Judgement(
             slot=slot or (await self._only_open_slot() if action is not Action.WITHDRAW else ""),
             signed=self._sign(action, by, shown, click),
@@ -223,7 +224,8 @@ class CaseHandle:
 
         ``media_type`` is what the file is said to be; left out, its content says it. A file lies
         in the evidence store, sealed, before the case hears of it; the same file again is the
-        same item. Otherwise as :meth:`contact`.
+        same item, and where the case has asked for something since, the answer's ``message`` says
+        that this is nothing new. Otherwise as :meth:`contact`.
         """
         click, action = click_id or uuid.uuid4().hex, DeskAction.EVIDENCE
         store = self.client.evidence_store
@@ -232,6 +234,8 @@ class CaseHandle:
         if row.status is Status.CLOSED:
             message = f"the case ended as {row.outcome}"
             await self._refused(action, by, click, RefusalCode.CLOSED, message)
+        if why := why_may_not_speak(by):
+            await self._refused(action, by, click, RefusalCode.NOT_AUTHORISED, why)
         why = (
             store.limits.why_not_statement(text)
             if file is None
@@ -280,7 +284,13 @@ class CaseHandle:
         return await self._tell(DeskAction.ASSIGN, Assignment, by, click, {"to": to})
 
     async def delegate(
-        self, by: Actor, to: Actor, *, slot: str = "", digest: str = "", click_id: str = ""
+        self,
+        by: Actor,
+        to: Actor,
+        *,
+        slot: str = "",
+        digest: str | None = None,
+        click_id: str = "",
     ) -> Answer:
         """Hand an open slot that ``by`` may fill to a person who may fill it.
 
@@ -292,7 +302,7 @@ class CaseHandle:
         content = {
             "slot": slot or await self._only_open_slot(),
             "to": to,
-            "digest": digest or row.digest,
+            "digest": row.digest if digest is None else digest,
         }
         return await self._tell(DeskAction.DELEGATE, Delegation, by, click, content)
 

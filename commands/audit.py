@@ -24,17 +24,25 @@ def verify(
     head: Annotated[
         str, typer.Option(help="A head that you kept, as printed here: SEQ:HASH.")
     ] = "",
+    evidence: Annotated[
+        Path | None,
+        typer.Option(help="Where the evidence lies; default: [b]REDRESS_EVIDENCE_DIR[/b]."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute the chain, the sums, the approvals and the projection of the whole books."""
+    """Recompute the chain, the sums, the approvals and the projection of the whole books.
+
+    Evidence whose file is gone is a finding too.
+    """
 
     async def work() -> int:
         from audit import verify as proof
+        from settings import load
 
-        kept = _head(head)
+        kept, folder = _head(head), evidence or load().evidence_dir
         async with opened_books() as books:
             with spinner("verifying the books"):
-                report = await proof.verify(books, expected_head=kept)
+                report = await proof.verify(books, expected_head=kept, evidence=folder)
         if as_json:
             show_json(report)
         else:
@@ -44,6 +52,8 @@ def verify(
                 f"{name.replace('_', ' ')} {n:,}" for name, n in report.counts.items() if n
             )
             say(f"{counts}\nhead {report.head.seq}:{report.head.hash}")
+            if report.unnamed_files:
+                say(f"{counted(report.unnamed_files, 'file')} of evidence that no event names")
             if report.findings:
                 say(f"[bold red]{counted(len(report.findings), 'finding')}[/]")
             else:

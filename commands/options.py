@@ -28,5 +28,6 @@ ClickId = Annotated[
     str, typer.Option(help="Yours; the same id again is the same message, not another.")
 ]
 Digest = Annotated[
-    str, typer.Option(help="What was shown (see [b]show[/b]); refused when it has changed since.")
+    str | None,
+    typer.Option(help="What was shown (see [b]show[/b]); refused when it has changed since."),
 ]

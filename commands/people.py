@@ -6,9 +6,10 @@ import asyncio
 import mimetypes
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from commands.one_case import past_sending, tell, the_case, whole_id
 from commands.options import As, AsJson, By, CaseId, ClickId, Digest, Note, Zone
@@ -18,21 +19,27 @@ from domain.cases import Channel, Desk, Direction
 from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest
 from files import PRIVATE, write_whole
-from rendering import print_evidence, show_json, spinner
+from rendering import err, print_evidence, show_json, spinner
 
 if TYPE_CHECKING:
     from client import CaseHandle, Client
+    from domain.approvals import Answer
+    from domain.evidence import EvidenceLimits
     from ledger.evidence import EvidenceItem, EvidenceStore
 
 app = typer.Typer()
 
 
-async def _judge(case_id: str, as_json: bool, act: Callable[[CaseHandle], Awaitable[Any]]) -> int:
+async def _judge(
+    case_id: str, as_json: bool, act: Callable[[CaseHandle], Awaitable[Answer]]
+) -> int:
     async def work(client: Client) -> int:
         handle = client.case(await whole_id(client, case_id))
-        await act(handle)
+        answer = await act(handle)
         with spinner("on its way"):
             await past_sending(handle)
+        if answer.message:
+            err.print(f"[yellow]{escape(answer.message)}[/]", highlight=False)
         async with client.books.reading() as reading:
             await tell(reading, await the_case(reading, handle.case_id), as_json)
         return DONE
@@ -62,7 +69,7 @@ async def _go_on(
 @app.command()
 def approve(
     case_id: CaseId, by: By, role: As, slot: Annotated[str, typer.Option()] = "",
-    digest: Digest = "", note: Note = "", as_json: AsJson = False,
+    digest: Digest = None, note: Note = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Say yes to exactly what `show` shows."""
     run(_judge(case_id, as_json, lambda case: case.approve(
@@ -72,7 +79,7 @@ def approve(
 @app.command()
 def decline(
     case_id: CaseId, by: By, role: As, slot: Annotated[str, typer.Option()] = "",
-    digest: Digest = "", note: Note = "", as_json: AsJson = False,
+    digest: Digest = None, note: Note = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Say no; the case ends and nothing moves."""
     run(_judge(case_id, as_json, lambda case: case.decline(
@@ -81,7 +88,7 @@ def decline(
 
 @app.command()
 def withdraw(
-    case_id: CaseId, by: By, role: As, digest: Digest = "", note: Note = "",
+    case_id: CaseId, by: By, role: As, digest: Digest = None, note: Note = "",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Take a request back while its money has not been ordered."""
@@ -137,17 +144,34 @@ def evidence(
 
 async def _give(
     case: CaseHandle, by: Actor, text: str, file: Path | None, media_type: str, click_id: str
-) -> Any:
+) -> Answer:
     if file is None:
         return await case.evidence(by, text=text, click_id=click_id)
-    try:
-        content = await asyncio.to_thread(file.read_bytes)
-    except OSError as error:
-        raise InvalidRequest("file", f"{file} cannot be read: {error}", "a file") from error
+    content = await asyncio.to_thread(content_of, file, case.client.evidence_store.limits)
     said = media_type or mimetypes.guess_type(file.name)[0] or ""
     return await case.evidence(
         by, text=text, file=content, name=file.name, media_type=said, click_id=click_id
     )
+
+
+def content_of(file: Path, limits: EvidenceLimits) -> bytes:
+    """What is in a file that somebody names; never more in memory than a case takes.
+
+    Raises :class:`InvalidRequest` for what is no file (a device has no end), cannot be read or is
+    over the limit.
+    """
+    try:
+        if not file.is_file():
+            raise InvalidRequest("file", f"{file} is no file", "a file")
+        size = file.stat().st_size
+        with file.open("rb") as opened:
+            content = opened.read(limits.file_bytes + 1) if not limits.why_not_size(size) else b""
+    except OSError as error:
+        raise InvalidRequest("file", f"{file} cannot be read: {error}", "a file") from error
+    if why := limits.why_not_size(max(size, len(content))):
+        message, _, allowed = why.removeprefix("file: ").partition("; allowed: ")
+        raise InvalidRequest("file", message, allowed)
+    return content
 
 
 async def _show_evidence(case_id: str, save: Path | None, zone: str, as_json: bool) -> int:
@@ -223,7 +247,7 @@ def delegate(
     case_id: CaseId, by: By, role: As,
     to: Annotated[str, typer.Option(help="Who is to decide: an id such as [b]mia[/b].")],
     to_role: Annotated[Role, typer.Option("--to-as", help="In which role.")],
-    slot: Annotated[str, typer.Option()] = "", digest: Digest = "",
+    slot: Annotated[str, typer.Option()] = "", digest: Digest = None,
     click_id: ClickId = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Hand an approval that is yours to give to somebody who may give it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -120,7 +120,8 @@ def check(
 ) -> None:
     """Load policy files; every mistake with its file, line and column.
 
-    Exit code 2: a mistake. A file's includes are looked for two levels above it.
+    Exit code 2: a mistake. A file's includes are looked for two levels above it. A calendar that
+    knows less than a year ahead is a warning: what is released loads as long as it is needed.
     """
 
     async def work() -> int:
@@ -141,14 +142,28 @@ def check(
             _tell_findings(error, as_json)
             return WRONG_USE
         if as_json:
-            show_json({"ok": True, "policies": [_facts_of(pack) for pack in packs]})
+            checked = [_facts_of(pack) for pack in packs]
+            show_json({"ok": True, "policies": checked, "warnings": _warnings(packs)})
         else:
+            for warning in _warnings(packs):
+                err.print(f"[yellow]{escape(warning)}[/]", highlight=False, soft_wrap=True)
             for pack in packs:
                 say(f"[green]ok[/] {pack.name} v{pack.version} "
                     f"from {pack.effective_from} [dim]{pack.hash[:12]}[/]")  # fmt: skip
         return DONE
 
     run(work())
+
+
+def _warnings(packs: Iterable[Pack]) -> list[str]:
+    today = datetime.now(UTC).date()
+    return [
+        f"{pack.name} v{pack.version}: calendar {calendar.id} {calendar.version} knows holidays "
+        f"until {calendar.covers_to}, less than a year ahead: past it no deadline can be told, and "
+        "cases wait; release a version with a newer calendar"
+        for pack in packs
+        for calendar in pack.short_calendars(today)
+    ]
 
 
 def _facts_of(pack: Pack) -> dict[str, object]:

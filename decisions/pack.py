@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Self
 from zoneinfo import ZoneInfo
@@ -33,6 +33,9 @@ from domain.deadlines import BusinessCalendar, Settlement
 from domain.decisions import Decision
 from domain.errors import InvalidRequest
 from domain.money import Money
+
+A_YEAR = timedelta(days=364)
+"""From the first day of a year to its last."""
 
 
 class Pack:
@@ -244,6 +247,16 @@ class Pack:
         if wanted is None or wanted not in self._parts.calendars:
             raise LookupError(f"policy {self.name} v{self.version} has no calendar {wanted!r}")
         return self._parts.calendars[wanted]
+
+    def short_calendars(self, today: date) -> tuple[BusinessCalendar, ...]:
+        """Calendars that know less than a year from :attr:`effective_from`, or from ``today``.
+
+        Past its last year a calendar gives no instant: what needs one (an end that may be
+        appealed, a slot, a settlement) is tried again without end.
+        """
+        start = max(self.effective_from, today)
+        calendars = self._parts.calendars.values()
+        return tuple(each for each in calendars if each.covers_to - start < A_YEAR)
 
     def settlement(self) -> Settlement:
         """The clock of money under way. Raises ``LookupError`` when the pack has none."""

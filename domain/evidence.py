@@ -5,11 +5,13 @@ Limits belong to the operator; every refusal says what was given and what is all
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from email import message_from_bytes
 from enum import StrEnum
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.approvals import Answer
 
@@ -31,7 +33,8 @@ class EvidenceFile(BaseModel):
     """A file by everything but its bytes.
 
     ``name`` is sealed under the customer's key; ``sha256`` is of the bytes as they were given,
-    and ``stored`` is where the evidence store keeps them, sealed.
+    and ``stored`` is where the evidence store keeps them, sealed: ``KEY/SHA-256``, of the key and
+    of these bytes. Raises ``ValueError`` for any other place.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,7 +43,18 @@ class EvidenceFile(BaseModel):
     media_type: str
     size_bytes: int
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    stored: str
+    stored: str = Field(pattern=r"^[0-9A-Za-z-]+/[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _lies_under_its_own_sum(self) -> Self:
+        if self.stored.partition("/")[2] != self.sha256:
+            raise ValueError("stored: is the place of other bytes; allowed: KEY/SHA-256 of these")
+        return self
+
+    @property
+    def key_id(self) -> str:
+        """The key under which it is sealed."""
+        return self.stored.partition("/")[0]
 
 
 class EvidenceAnswer(Answer):
@@ -50,12 +64,18 @@ class EvidenceAnswer(Answer):
     answers: int = 0
 
 
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f]")
+"""What no text has: in UTF-8 these bytes stand for nothing but the control characters."""
+
+
 def _is_text(content: bytes) -> bool:
+    if _CONTROL.search(content):
+        return False
     try:
-        text = content.decode("utf-8")
+        content.decode("utf-8")
     except UnicodeDecodeError:
         return False
-    return all(char >= " " or char in "\t\n\r\f" for char in text)
+    return True
 
 
 def _is_email(content: bytes) -> bool:
@@ -102,9 +122,8 @@ class EvidenceLimits(BaseModel):
         size = len(content)
         if not size:
             return "file: is empty; allowed: a file with something in it"
-        if size > self.file_bytes:
-            most = size_in_words(self.file_bytes)
-            return f"file: {size_in_words(size, more=True)}; allowed: up to {most} a file"
+        if why := self.why_not_size(size):
+            return why
         if not _is_file_name(name):
             most = f"up to {LONGEST_NAME} bytes"
             return f"name: is no file name; allowed: {most}, without / and \\"
@@ -118,6 +137,13 @@ class EvidenceLimits(BaseModel):
         if not said and found not in self.media_types:
             return f"file: is {found or 'of no type that we know'}; allowed: {allowed}"
         return ""
+
+    def why_not_size(self, size_bytes: int) -> str:
+        """What speaks against a file of this size; empty when nothing does."""
+        if size_bytes <= self.file_bytes:
+            return ""
+        most = size_in_words(self.file_bytes)
+        return f"file: {size_in_words(size_bytes, more=True)}; allowed: up to {most} a file"
 
     def why_not_statement(self, text: str) -> str:
         """What speaks against a statement; empty when nothing does."""

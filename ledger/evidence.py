@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from domain.actors import Actor
 from domain.canonical import parse_instant
 from domain.cases import CaseEvent, EventKind
 from domain.evidence import EvidenceFile, EvidenceKind, EvidenceLimits, Information
-from files import PRIVATE, write_whole
+from files import PRIVATE, make_folder, write_whole
 from ledger.keys import NONCE_BYTES, Keyring, SealBroken
 from ledger.records import StoredEvent
 
@@ -60,7 +60,7 @@ class EvidenceStore:
         customer's key was destroyed since the file was described."""
         if await self.has(file.stored):
             return
-        key = await self._keyring.key_by_id(file.stored.partition("/")[0])
+        key = await self._keyring.key_by_id(file.key_id)
         if key is None:
             raise RuntimeError("the customer's key was destroyed meanwhile; give it again")
         nonce = secrets.token_bytes(NONCE_BYTES)
@@ -69,7 +69,7 @@ class EvidenceStore:
 
     @staticmethod
     def _write(path: Path, sealed: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_whole(path, sealed, PRIVATE)
 
     async def get(self, stored: str) -> bytes | None:
@@ -91,6 +91,13 @@ class EvidenceStore:
 
     async def has(self, stored: str) -> bool:
         return await asyncio.to_thread((self._folder / stored).is_file)
+
+
+def names_in(folder: Path) -> Iterator[str]:
+    """What lies in a store, as ``EvidenceFile.stored`` names it; drafts of a death half way too."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix()
 
 
 class EvidenceItem(BaseModel):

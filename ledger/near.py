@@ -3,8 +3,9 @@
 A statement on a file takes some microseconds, and the way to aiosqlite's thread and back a round
 of the event loop: three or four a statement, fifty a transaction, while the one writer that there
 can be holds back the next. Here a transaction leaves the loop twice, to begin and to commit. A
-question that reads a whole table holds the loop up meanwhile: such are asked by commands, which
-have nothing else to do.
+question that reads a whole table would hold the loop up meanwhile: one that a worker asks begins
+with :data:`LONG` and goes to the thread, answer and all. Commands have nothing else to do, and
+ask theirs without.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ BEGIN_TO_WRITE = "BEGIN IMMEDIATE"
 WAITING = (BEGIN_TO_WRITE, "PRAGMA")
 """How statements begin that may wait for another connection."""
 
+LONG = "/* long */"
+"""After its SELECT, marks a question that walks a table (``.prefix_with(LONG)``)."""
+
+_LONG_QUESTION = f"SELECT {LONG}"
+
 CHUNK = 64
 
 
@@ -39,6 +45,7 @@ class NearConnection(aiosqlite.Connection):
         self._thread.daemon = True
         self._writes = False
         self._in_thread: deque[None] = deque()
+        self._walking: sqlite3.Cursor | None = None
 
     async def _execute(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         if self._running and not self._in_thread and self._is_quick(fn, args):
@@ -58,8 +65,12 @@ class NearConnection(aiosqlite.Connection):
             self._in_thread.pop()
 
     def _is_quick(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-        if isinstance(getattr(fn, "__self__", None), sqlite3.Cursor):
-            return not (args and str(args[0]).startswith(WAITING))
+        cursor = getattr(fn, "__self__", None)
+        if isinstance(cursor, sqlite3.Cursor):
+            text = str(args[0]) if args else ""
+            if text.startswith(_LONG_QUESTION):
+                self._walking = cursor  # SQLite walks on as rows are fetched
+            return cursor is not self._walking and not text.startswith(WAITING)
         if fn.__name__ in ("commit", "rollback"):
             return not self._writes  # nothing to bring to the disk
         return fn.__name__ == "cursor"

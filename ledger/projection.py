@@ -98,7 +98,7 @@ def project(row: CaseRow | None, event: CaseEvent) -> CaseRow:
             f"{event.case_id}:{event.step}: a {event.kind.value} event without {error}"
         ) from error
     update: dict[str, Any] = {"events": changed.events + 1}
-    if changed.first_responded_at is None and _answers(event):
+    if changed.first_responded_at is None and is_answer(event):
         update["first_responded_at"] = event.occurred_at
     if event.policy_hash:
         update["policy"] = event.policy
@@ -156,7 +156,7 @@ def _opened(event: CaseEvent) -> CaseRow:
     )
 
 
-def _answers(event: CaseEvent) -> bool:
+def is_answer(event: CaseEvent) -> bool:
     """Whether the customer was told something of substance: by the notice of an order, of an
     end or of what is wanted of them, or by staff. An acknowledgement is none, nor is the
     customer's own withdrawal."""

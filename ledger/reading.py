@@ -29,6 +29,7 @@ from domain.linked import ALTERNATIVE_STEP
 from domain.money import Money, total
 from ledger import tables as t
 from ledger.chain import Head
+from ledger.near import LONG
 from ledger.projection import CaseRow
 from ledger.records import (
     ApprovalRow,
@@ -447,7 +448,8 @@ class Reading:
 
     async def unarchived(self, *, after: str = "", limit: int = 100) -> list[CaseRow]:
         """Ended cases of which a run of :meth:`runs_of_case` is not archived, by case id after
-        ``after``; those that never had a workflow have nothing to archive."""
+        ``after``; those that never had a workflow have nothing to archive. Walks the ended cases
+        until ``limit`` are found."""
         c, a, e = t.cases.c, t.archives.c, t.case_events.c
         archived = select(a.id).where(a.case_id == e.case_id, a.run_id == e.run_id)
         statement = (
@@ -467,6 +469,7 @@ class Reading:
             )
             .order_by(c.case_id)
             .limit(limit)
+            .prefix_with(LONG)
         )
         return [case_of(row) for row in await self._all(statement)]
 
@@ -474,6 +477,18 @@ class Reading:
         a = t.archives.c
         statement = select(t.archives).where(a.case_id == case_id).order_by(a.at, a.id)
         return [ArchiveRow(**row) for row in await self._all(statement)]
+
+    async def has_key(self, customer: str, key_id: str) -> bool:
+        """Whether the key is, or was before it was destroyed, one of this customer's."""
+        k = t.customer_keys.c
+        statement = select(k.id).where(k.id == key_id, k.customer == customer)
+        return await self._first(statement) is not None
+
+    async def is_destroyed(self, key_id: str) -> bool:
+        """Whether there was such a key and it is no more."""
+        k = t.customer_keys.c
+        statement = select(k.id).where(k.id == key_id, k.wrapped.is_(None))
+        return await self._first(statement) is not None
 
     # --- money ---------------------------------------------------------------------------
 

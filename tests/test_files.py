@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from files import write_whole
+from files import make_folder, write_whole
 
 
 def test_a_file_is_replaced_by_text_and_by_bytes(tmp_path: Path) -> None:
@@ -50,3 +50,21 @@ def test_what_cannot_take_a_files_place_leaves_nothing(tmp_path: Path) -> None:
         write_whole(path, "text")
     assert list(tmp_path.iterdir()) == [path]
     assert list(path.iterdir()) == []
+
+
+@pytest.mark.parametrize("there_already", ["", "a", "a/b"])
+def test_a_folders_own_name_is_on_disk_before_anything_is_put_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there_already: str
+) -> None:
+    (tmp_path / there_already).mkdir(parents=True, exist_ok=True)
+    synced: set[int] = set()
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    make_folder(tmp_path / "a" / "b")
+    holding = {"": (tmp_path, tmp_path / "a")}.get(there_already, (tmp_path / "a",))
+    assert synced == {folder.stat().st_ino for folder in holding}

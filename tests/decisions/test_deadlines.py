@@ -185,3 +185,29 @@ def test_a_broken_offset_is_told_in_its_place(cell: str, code: str) -> None:
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     found = [(f.line, f.column, f.code) for f in findings_of(before + after)]
     assert found == [(line, column, code)]
+
+
+# -- the end of a calendar ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("effective_from", "today", "is_short"),
+    [
+        ("2026-11-01", "2029-01-01", False),  # the last day that is known is 2029-12-31
+        ("2026-11-01", "2029-01-02", True),
+        ("2029-01-01", "2026-11-01", False),
+        ("2029-01-02", "2026-11-01", True),
+        ("2026-11-01", "9999-12-31", True),
+    ],
+)
+def test_a_calendar_is_short_that_does_not_know_the_year_ahead(
+    effective_from: str, today: str, is_short: bool
+) -> None:
+    shipped = Pack.load(POLICIES / "refund" / "v1.yaml")
+    before = f'"effective_from":"{shipped.effective_from}"'
+    pack = Pack.from_content(
+        changed(before, f'"effective_from":"{effective_from}"', shipped.content)
+    )
+    found = pack.short_calendars(date.fromisoformat(today))
+    assert bool(found) is is_short
+    assert all(each.covers_to == date(2029, 12, 31) for each in found)

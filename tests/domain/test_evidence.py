@@ -128,3 +128,9 @@ def test_a_case_takes_as_many_items_as_the_limit(items: int, is_full: bool) -> N
 
 def test_a_full_case_says_how_many_it_takes() -> None:
     assert LIMITS.why_no_more(3) == "evidence: the case has 3 items; allowed: up to 3 a case"
+
+
+@pytest.mark.parametrize("code", range(0x21))
+def test_a_text_has_no_control_characters_but_those_of_lines(code: int) -> None:
+    is_text = code >= 0x20 or chr(code) in "\t\n\r\f"
+    assert media_type_of(b"a" + bytes([code]) + "ñ".encode()) == ("text/plain" if is_text else "")

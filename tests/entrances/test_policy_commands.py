@@ -50,6 +50,30 @@ def test_every_mistake_of_a_file_is_told_with_its_place_and_as_json(tmp_path: Pa
     assert {each["nearest"] for each in found.json["findings"]} == {"tenure", "no"}
 
 
+def test_a_calendar_that_knows_less_than_a_year_ahead_is_told_and_the_policy_loads(
+    tmp_path: Path,
+) -> None:
+    calendar = """\
+calendars:
+  old:
+    version: "7"
+    zone: UTC
+    weekend: [sat, sun]
+    covers: {from: "2026-01-01", to: "2026-03-31"}
+    holidays: []
+rules:
+"""
+    file = a_file(tmp_path, changed("rules:\n", calendar))
+    told = command(tmp_path, "policy", "check", file)
+    assert told.code == 0
+    assert "small v1: calendar old 7 knows holidays until 2026-03-31, less than" in told.err
+    assert told.out.startswith("ok small v1")
+    found = command(tmp_path, "policy", "check", file, "--json")
+    assert (found.code, found.json["ok"], len(found.json["warnings"])) == (0, True, 1)
+    fine = command(tmp_path, "policy", "check", a_file(tmp_path), "--json")
+    assert fine.json["warnings"] == []
+
+
 def test_a_difference_is_exit_code_1_and_none_is_0(tmp_path: Path) -> None:
     first = a_file(tmp_path)
     second = a_file(tmp_path, changed("gte: 24", "gte: 25").replace("tenure: 24", "tenure: 25"),

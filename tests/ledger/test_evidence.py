@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.messages import Messages
+from activities.messages import NOTHING_NEW, Messages
 from audit.verify import verify
 from domain.actors import Actor, Role, sign
 from domain.approvals import DeskAction, RefusalCode
@@ -18,6 +19,7 @@ from domain.canonical import instant, sha256_of
 from domain.cases import CaseEvent, EventKind, Outcome, Status
 from domain.evidence import EvidenceAnswer, EvidenceFile, EvidenceKind, EvidenceLimits, Information
 from domain.messages import Evidence, RecordMessageInput
+from ledger import tables as t
 from ledger.books import Books
 from ledger.evidence import EvidenceStore, evidence_of, inquiry_of
 from ledger.keys import TOMBSTONE, Keyring, SealBroken
@@ -149,6 +151,15 @@ async def test_a_process_that_dies_while_it_writes_leaves_no_file(
     assert await store.get((await kept(store)).stored) == CONTENT
 
 
+async def test_a_new_customers_folder_is_on_disk_with_its_file(
+    store: EvidenceStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda opened: synced.add(os.fstat(opened).st_ino))
+    await kept(store)
+    assert (tmp_path / "evidence").stat().st_ino in synced
+
+
 # -- the account ---------------------------------------------------------------------------
 
 
@@ -156,7 +167,16 @@ async def test_a_process_that_dies_while_it_writes_leaves_no_file(
 async def waiting(books: Books) -> Books:
     async with books.transaction() as tx:
         await CASE.open_and_decide(tx)
+    await keys_of(books, CASE.customer, "key-1", "key-2")
     return books
+
+
+async def keys_of(books: Books, customer: str, *ids: str) -> None:
+    async with books.transaction() as tx:
+        for generation, key_id in enumerate(ids, start=1):
+            row = {"id": key_id, "customer": customer, "generation": generation,
+                   "wrapped": None, "created_at": instant(AT)}  # fmt: skip
+            await tx.insert_once(t.customer_keys, row, on=["customer", "generation"])
 
 
 def a_file(content: bytes = CONTENT, key: str = "key-1") -> EvidenceFile:
@@ -230,21 +250,48 @@ async def test_an_auditor_gives_no_evidence_and_a_case_that_has_ended_takes_none
     assert await items(books) == []
 
 
+async def test_a_file_that_is_sealed_under_another_customers_key_is_refused(waiting: Books) -> None:
+    await keys_of(waiting, "cus_bob", "key-of-bob")
+    for key in ("key-of-bob", "key-of-nobody"):
+        refused = await give(waiting, a_file(key=key), click=key)
+        assert (refused.recorded, refused.code) == (False, RefusalCode.INVALID)
+        assert "sealed under no key of this customer" in refused.message
+    assert await items(waiting) == []
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ["key-1", "key-1/../../x", "../SUM", "a/b/SUM", "/SUM", "key-1/SUM\n", f"key-1/{'0' * 64}"],
+)
+def test_a_file_lies_under_its_key_and_its_own_sum_and_nowhere_else(stored: str) -> None:
+    file = a_file()
+    with pytest.raises(ValidationError, match="stored"):
+        EvidenceFile.model_validate(
+            {**file.model_dump(), "stored": stored.replace("SUM", file.sha256)}
+        )
+
+
 async def test_an_item_answers_the_question_that_was_asked_before_it_and_no_later_one(
     books: Books,
 ) -> None:
     async with books.transaction() as tx:
         await tx.append_event(opened())
         await tx.append_event(event(EventKind.DECIDED, decided_body(verdict="ask", slots=[])))
+    await keys_of(books, CASE.customer, "key-1")
     assert (await give(books)).answers == 0
     async with books.transaction() as tx:
         await tx.append_event(a_question("ask"))
     assert (await give(books)).answers == 0, "it was there before the question"
-    assert (await give(books, a_file(), click="c2")).answers == 1
+    assert (await give(books)).message == NOTHING_NEW
+    for _ in range(2):
+        told = await give(books, a_file(), click="c2")
+        assert (told.answers, told.message) == (1, "")
     async with books.transaction() as tx:
         await tx.append_event(a_question("ask#2"))
     assert (await give(books, a_file(), click="c2")).answers == 0
-    assert (await give(books, a_file(), click="c9")).answers == 0, "the same file is nothing new"
+    for _ in range(2):
+        told = await give(books, a_file(), click="c9")
+        assert (told.recorded, told.answers, told.message) == (True, 0, NOTHING_NEW)
 
 
 def a_question(step: str) -> CaseEvent:
@@ -339,3 +386,37 @@ async def test_a_case_that_ends_while_it_asks_leaves_nothing(asking: Books) -> N
     async with asking.transaction() as tx:
         await CASE.close(tx, Outcome.WITHDRAWN, 3)
     assert await findings(asking) == []
+
+
+async def test_a_file_that_is_gone_is_found_and_one_that_no_event_names_is_counted(
+    sqlite_books: Books, store: EvidenceStore, tmp_path: Path
+) -> None:
+    async with sqlite_books.transaction() as tx:
+        await CASE.open_and_decide(tx)
+    folder = tmp_path / "evidence"
+    file = await kept(store)
+    assert (await verify(sqlite_books, evidence=folder)).unnamed_files == 1
+    for click in ("c1", "c2"):
+        assert (await give(sqlite_books, file, click=click)).recorded
+    assert (await give(sqlite_books, click="c3")).recorded
+    await kept(store, OTHER)
+    report = await verify(sqlite_books, evidence=folder)
+    assert (report.is_clean, report.unnamed_files) == (True, 1)
+    (folder / file.stored).unlink()
+    report = await verify(sqlite_books, evidence=folder)
+    (gone,) = report.findings
+    assert (gone.invariant, gone.row) == ("evidence", f"{CASE.case_id}:evidence:c1")
+    assert gone.sentence == f"its file {file.stored} is gone"
+    assert (await verify(sqlite_books)).unnamed_files is None, "nobody looked"
+    await Keyring(sqlite_books, bytes(32)).destroy("cus_ann")
+    assert (await verify(sqlite_books, evidence=folder)).is_clean, "nobody could read it"
+
+
+async def test_a_whole_folder_that_is_gone_is_found(
+    sqlite_books: Books, store: EvidenceStore, tmp_path: Path
+) -> None:
+    async with sqlite_books.transaction() as tx:
+        await CASE.open_and_decide(tx)
+    assert (await give(sqlite_books, await kept(store))).recorded
+    report = await verify(sqlite_books, evidence=tmp_path / "nowhere")
+    assert (len(report.findings), report.unnamed_files) == (1, 0)

@@ -17,8 +17,9 @@ from domain.cases import EventKind, Outcome
 from ledger.books import Books
 from ledger.figures import By, Figures, Metrics, nearest_rank
 from ledger.metrics import metrics
+from ledger.projection import is_answer
 from settings import ROOT
-from tests.ledger.builders import AT, decided_body, slot
+from tests.ledger.builders import AT, decided_body, event, slot
 from tests.ledger.counted import DAY, HOUR, Case, fill
 
 NOW, SINCE, UNTIL = AT + 10 * DAY, AT - DAY, AT + 5 * DAY
@@ -213,3 +214,13 @@ def test_every_figure_says_what_it_counts_from_which_events_and_in_which_unit() 
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         assert len(cells) == 4
         assert all(cells), line
+
+
+def test_the_page_names_every_event_that_stops_the_first_response_clock() -> None:
+    lines = PAGE.splitlines()
+    said = {"outcome": Outcome.REFUSED.value}
+    stops = {kind.value for kind in EventKind if is_answer(event(kind, said))}
+    ended = {EventKind.CLOSED.value}  # an open case is none
+    for name, kinds in (("first_response", stops), ("first_responses_overdue", stops - ended)):
+        (row,) = (line for line in lines if line.startswith(f"| `{name}` |"))
+        assert kinds <= set(re.findall(r"`(\w+)`", row)), name

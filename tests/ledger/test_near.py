@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -11,6 +12,7 @@ import pytest
 
 from ledger.books import Books
 from ledger.engines import sqlite_file
+from ledger.near import LONG, NearConnection
 from tests.ledger.builders import opened
 from tests.ledger.conftest import Place
 
@@ -76,6 +78,35 @@ async def test_statements_of_a_reading_let_nobody_in_between(books: Books) -> No
         await reading.head()
         await reading.case("refund-1")
         assert rounds.seen == before
+
+
+async def test_the_loop_goes_on_while_ended_cases_are_walked(books: Books) -> None:
+    async with Rounds().counted() as rounds, books.reading() as reading:
+        await asyncio.sleep(0)
+        before = rounds.seen
+        assert await reading.unarchived() == []
+        assert rounds.seen > before
+
+
+async def test_a_long_question_is_fetched_in_the_thread_and_the_next_one_is_not(
+    books: Books,
+) -> None:
+    file = sqlite_file(books.url)
+    connection = NearConnection(file, check_same_thread=False)
+    await connection
+    seen: list[str] = []
+
+    def told(name: str) -> int:
+        seen.append(f"{name} {threading.current_thread() is threading.main_thread()}")
+        return 1
+
+    await connection.create_function("told", 1, told)
+    for sql in (f"SELECT {LONG} told('long') FROM (VALUES (1), (2))", "SELECT told('short')"):
+        async with connection.cursor() as cursor:
+            await cursor.execute(sql)
+            assert {row[0] for row in await cursor.fetchall()} == {1}
+    await connection.close()
+    assert seen == ["long False", "long False", "short True"]
 
 
 async def test_the_loop_goes_on_while_a_transaction_waits_for_another_writer(books: Books) -> None:

@@ -163,9 +163,11 @@ async def test_an_item_at_each_limit_is_taken_and_one_more_is_not(world: World, 
 async def test_an_auditor_gives_no_evidence_and_an_unknown_case_takes_none(
     world: World, case: Case
 ) -> None:
-    await assert_refused(
-        world, case, EVIDENCE, RefusalCode.NOT_AUTHORISED, by=AUDITOR, text=STATEMENT
-    )
+    folder = world.stack.settings.evidence_dir
+    before = sorted(folder.rglob("*"))
+    for item in ({"text": STATEMENT}, {"file": PICTURE, "name": NAME}):
+        await assert_refused(world, case, EVIDENCE, RefusalCode.NOT_AUTHORISED, by=AUDITOR, **item)
+    assert sorted(folder.rglob("*")) == before, "the file of one who may not speak is not kept"
     nobody = Case(world.client.case("refund-of-nobody"), "cus_x", "ch_x")
     await assert_refused(
         world, nobody, EVIDENCE, RefusalCode.UNKNOWN_CASE, by=CUSTOMER, text=STATEMENT

@@ -10,7 +10,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.decisions import MOST_QUESTIONS, Decisions
-from activities.messages import Messages
+from activities.messages import NOTHING_NEW, Messages
 from domain.actors import Actor, sign
 from domain.approvals import Action, DeskAction, RefusalCode
 from domain.canonical import sha256_of
@@ -21,7 +21,7 @@ from domain.linked import request_of
 from domain.messages import Evidence, RecordMessageInput
 from domain.refunds import DecideInput
 from tests.stack import SIGNING_KEY
-from tests.workflows.builders import CUSTOMER, LARGE, LEAD, MEDIUM, PICTURE, SERVICE
+from tests.workflows.builders import AGENT, CUSTOMER, LARGE, LEAD, MEDIUM, PICTURE, SERVICE
 from tests.workflows.test_people import assert_refused, notices
 from tests.workflows.world import Case, World, utc_now
 from workflows.refund import RefundCase
@@ -137,6 +137,19 @@ async def test_each_question_wants_something_new_and_the_same_click_is_nothing_n
         await world.calm(case)
         assert (await world.steps(case))[-1] == "ask#3"
     assert [step for step in await world.steps(case) if "evidence" in step][1:] == ["evidence:c2"]
+    await case.handle.withdraw(SERVICE)
+
+
+async def test_a_file_that_the_case_has_already_answers_no_later_question_and_its_giver_is_told(
+    world: World,
+) -> None:
+    case = await an_asking_case(world, FOR_EVER)
+    await give(case, file=PICTURE, name="receipt.png")
+    await world.calm(case)
+    again = await case.handle.evidence(CUSTOMER, file=PICTURE, name="the same.png")
+    assert (again.recorded, again.message) == (True, NOTHING_NEW)
+    await world.calm(case)
+    assert (await world.steps(case))[-1] == "ask#2"
     await case.handle.withdraw(SERVICE)
 
 
@@ -300,12 +313,17 @@ async def test_a_case_that_temporal_lost_after_its_second_decision_goes_on_from_
 
 
 async def test_a_large_case_is_asked_and_approved_on_its_last_digest(world: World) -> None:
-    """An approval of what was shown before the second decision is stale."""
+    """Whatever is done by a page from before the second decision is stale."""
     case = await an_asking_case(world, LARGE - 20_000)
+    shown = (await world.row(case)).digest
     await give(case)
     await world.until(case, Status.AWAITING_APPROVAL)
     await world.calm(case)
-    await assert_refused(world, case, Action.APPROVE, RefusalCode.STALE, by=LEAD, digest="0" * 64)
+    for action in (Action.APPROVE, Action.DECLINE, Action.WITHDRAW):
+        await assert_refused(world, case, action, RefusalCode.STALE, by=LEAD, digest=shown)
+    await assert_refused(
+        world, case, DeskAction.DELEGATE, RefusalCode.STALE, by=LEAD, to=AGENT, digest=shown
+    )
     assert (await case.handle.approve(LEAD)).recorded
     await settles(world, case)
 
