@@ -429,12 +429,16 @@ async def attempts(
 
 
 async def provider_events(world: World, case: Case) -> list[dict[str, Any]]:
-    answer = await world.stack.http.get(
-        f"{world.stack.sandbox_url}/v1/events?limit=100",
-        headers=BY_HAND,
-    )
+    """Of all, page by page: the newest are those of the customer who lives in the latest days."""
     ids = {case.charge, await world.refund_id(case)}
-    return [e for e in answer.json()["data"] if e["data"]["object"]["id"] in ids]
+    found: list[dict[str, Any]] = []
+    url, after = f"{world.stack.sandbox_url}/v1/events?limit=100", ""
+    while True:
+        answer = (await world.stack.http.get(url + after, headers=BY_HAND)).json()
+        found += [event for event in answer["data"] if event["data"]["object"]["id"] in ids]
+        if not answer["has_more"]:
+            return found
+        after = f"&starting_after={answer['data'][-1]['id']}"
 
 
 async def resend(world: World, case: Case) -> None:
