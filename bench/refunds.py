@@ -170,7 +170,7 @@ def request(name: str, amount: int = AMOUNT) -> dict[str, Any]:
 
 def needs_a_person(fields: dict[str, Any]) -> dict[str, Any]:
     """The same request for a reason that the policy has somebody look at."""
-    return {**fields, "reason": "not_as_agreed"}
+    return {**fields, "reason": "service_unavailable"}
 
 
 async def engine_round(arm: Arm, latency: Latency, cases: int, singles: int) -> None:
