@@ -15,6 +15,6 @@ ENV PATH=/opt/redress/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1
 WORKDIR /srv/redress
 COPY . .
-RUN install -d -o redress -g redress var
+RUN install -d -o redress -g redress var var/evidence
 USER 10001:10001
 CMD ["python", "worker.py"]

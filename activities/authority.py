@@ -49,7 +49,7 @@ async def check_authority(reading: Reading, request: RefundRequest, amount: Mone
     if granted != authority.amount:
         _refuse("amount is not what was granted there", str(granted))
     left = await left_of(reading, authority)
-    if left < amount:
+    if left < amount or not left:
         _refuse("has no such amount left", f"{left} of {granted}")
 
 
@@ -73,10 +73,8 @@ async def left_of(reading: Reading, authority: Authority) -> Money:
     stored = await reading.decision(root)
     if stored is None:
         raise LookupError(f"{root} was never decided")
-    granted, currency = (
-        Money.model_validate(stored.outcome["made"]["amount"]),
-        authority.amount.currency,
-    )
+    currency = authority.amount.currency
+    granted = Money.model_validate(stored.outcome["made"]["amount"])
     drawn = await reading.reservations(ReservationScope.AUTHORITY, root, currency)
     left = granted - total((each.amount for each in drawn), currency)
     return min(left, authority.amount)

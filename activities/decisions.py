@@ -26,6 +26,7 @@ from activities.facts import (
     tax_share_of,
 )
 from activities.linked import ending, judges_before, link_first
+from activities.progress import is_decided, progress_of, verdict_before
 from activities.provider import NoSuchObject, Provider
 from activities.records import (
     DESK_NOTICE,
@@ -70,9 +71,9 @@ from domain.refunds import (
 )
 from ledger import postings
 from ledger.books import Books
-from ledger.evidence import Inquiry, inquiry_of
+from ledger.evidence import Inquiry
 from ledger.in_words import status_in_words
-from ledger.projection import CaseRow, slots_of
+from ledger.projection import CaseRow
 from ledger.reading import Counted, Reading
 from ledger.records import ApprovalRow, RefusedAttempt, ReservationScope
 from ledger.writing import BookTransaction
@@ -105,8 +106,8 @@ class Decisions(DecisionActivities):
     @activity.defn(name=DECIDE_REFUND)
     async def decide_refund(self, asked: DecideInput) -> RefundProgress:
         async with self._books.reading() as reading:
-            if await _is_decided(reading, asked):
-                return await _progress(reading, asked.case_id)
+            if await is_decided(reading, asked):
+                return await progress_of(reading, asked.case_id)
         try:
             return await self._decide(asked)
         except InvalidRequest as invalid:
@@ -149,8 +150,8 @@ class Decisions(DecisionActivities):
             if "agent" in pers:
                 person = request.requested_by.id
                 await tx.lock_budget(person, request.currency, asked.now.date())
-            if await _is_decided(tx.reading, asked):  # by an attempt that was given up for late
-                return await _progress(tx.reading, asked.case_id)
+            if await is_decided(tx.reading, asked):  # by an attempt that was given up for late
+                return await progress_of(tx.reading, asked.case_id)
             remainder = await remainder_of(tx.reading, charge)
             amount = asked_amount(request, charge, remainder)
             if request.alternative_to is not None and request.authorised_by is not None:
@@ -263,11 +264,11 @@ class Decisions(DecisionActivities):
         reason_key = "already_refunded" if is_charge else "undecided"
         async with self._books.transaction() as tx:
             case = await locked_case(tx, asked.case_id)
-            if not await _is_decided(tx.reading, asked):
+            if not await is_decided(tx.reading, asked):
                 await close(tx, case, outcome, asked.now, reason_key=reason_key)
                 body = {"field": invalid.field, "message": str(invalid)}
                 await notify(tx, case, "case.undecided", asked.now, body, to=DESK_NOTICE)
-            return await _progress(tx.reading, asked.case_id)
+            return await progress_of(tx.reading, asked.case_id)
 
     async def _refuse_input(self, asked: DecideInput, invalid: InvalidRequest) -> NoReturn:
         """Input that can never succeed leaves nothing but the refused attempt."""
@@ -303,7 +304,7 @@ class Decisions(DecisionActivities):
         step = given.action.value + (f":{given.slot.id}" if given.slot else "")
         async with self._books.transaction() as tx:
             case = await existing_case(tx, given.case_id)
-            before = await _verdict_before(tx.reading, given, step)
+            before = await verdict_before(tx.reading, given, step)
             if before is not None and before.actor == given.signed.actor:
                 return Answer(recorded=True)  # an earlier attempt committed it
             person = given.signed.actor
@@ -665,56 +666,4 @@ def _opened_event(asked: DecideInput, pack: Pack, priority: str) -> CaseEvent:
         policy_hash=pack.hash,
         workflow_id=info.workflow_id or "",
         run_id=info.workflow_run_id or "",
-    )
-
-
-async def _verdict_before(
-    reading: Reading, given: RecordVerdictInput, step: str
-) -> CaseEvent | None:
-    """The event of this verdict, if it is on record; a withdrawal is told by the closing one."""
-    if given.action is not Action.WITHDRAW:
-        return await reading.event(given.case_id, step)
-    closing = await reading.event(given.case_id, "close")
-    withdrawn = closing is not None and closing.body["outcome"] == Outcome.WITHDRAWN
-    return closing if withdrawn else None
-
-
-async def _is_decided(reading: Reading, asked: DecideInput) -> bool:
-    """Whether this decision is made, or the case has ended without it."""
-    if await reading.has_event(asked.case_id, asked.step):
-        return True
-    if asked.ordinal == 1:
-        return False
-    return (await existing_case(reading, asked.case_id)).outcome is not None
-
-
-async def _progress(reading: Reading, case_id: str) -> RefundProgress:
-    """The decision that stands, which is the last, and what came of it."""
-    case = await existing_case(reading, case_id)
-    events = await reading.events(case_id)
-    decisions = [event for event in events if event.kind is EventKind.DECIDED]
-    names = RefundDecision.model_fields
-    made = {name: value for name, value in decisions[-1].body.items() if name in names}
-    slots = slots_of(events)
-    inquiry = inquiry_of(events)
-    asks = case.status is Status.AWAITING_INFORMATION
-    filled = {
-        row.slot: row.actor.id
-        for row in await reading.approvals(case.case_id)
-        if row.verdict is Verdict.APPROVE
-    }
-    closing = await reading.event(case.case_id, "close")
-    goes_on = closing is not None and bool(closing.body.get("goes_on"))
-    return RefundProgress.model_validate(
-        {
-            **made,
-            "slots": slots,
-            "filled": filled,
-            "outcome": case.outcome,
-            "goes_on": goes_on,
-            "ordinal": len(decisions),
-            "asked_until": inquiry.until if asks else None,
-            "is_answered": inquiry.is_answered and asks,
-        },
-        strict=False,
     )

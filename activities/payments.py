@@ -38,7 +38,7 @@ from domain.approvals import Verdict
 from domain.canonical import instant, parse_instant
 from domain.cases import CaseEvent, EventKind, Outcome
 from domain.deadlines import Settlement
-from domain.decisions import RefundMethod
+from domain.decisions import RefundMethod, RefundVerdict
 from domain.provider import DEAD_REFUNDS, Chargeback, ChargeFacts, ProviderRefund, RefundStatus
 from domain.refunds import (
     LookInput,
@@ -144,10 +144,12 @@ class Payments(PaymentActivities):
             if row.verdict is Verdict.APPROVE and row.digest == made.digest
         }
         missing = {slot.id for slot in made.slots} - approvals
-        if made.digest != order.digest or missing:
+        is_granted = made.verdict is RefundVerdict.APPROVE
+        if not is_granted or made.digest != order.digest or missing:
             raise ApplicationError(
                 f"{case.case_id}: approvals do not cover what is to be sent (missing: "
-                f"{', '.join(sorted(missing)) or 'none'}; digest {order.digest[:12]})",
+                f"{', '.join(sorted(missing)) or 'none'}; digest {order.digest[:12]}; decided: "
+                f"{made.verdict})",
                 type="NotApproved",
                 non_retryable=True,
             )

@@ -6,10 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from temporalio.testing import TimeSkipper
-
-from bench.refunds import Arm, customers, figures, needs_a_person, request, server
-from client import CaseHandle, Client
+from bench.refunds import Arm, customers, figures, needs_a_person, request, server, skipping_client
+from client import CaseHandle
 from domain.actors import Actor, Role
 from domain.cases import Status
 from domain.refunds import ProviderNews
@@ -64,12 +62,7 @@ async def measure() -> list[Path]:
             for charge in account["charges"]:
                 charge["refund_behaviour"] = behaviour
         await stack.control("seed", accounts)
-        skipping = Client(
-            TimeSkipper(stack.temporal).client,
-            stack.books,
-            stack.keyring,
-            stack.settings.signing_key(),
-        )
+        skipping = skipping_client(stack)
         async with stack.worker():
             found = []
             hook = await stack.client.open_refund(request("hook"))

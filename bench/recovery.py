@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from temporalio.service import RPCError
-from temporalio.testing import TimeSkipper
 
-from bench.refunds import AT_ONCE, customers, request
-from client import CaseHandle, Client
+from bench.refunds import AT_ONCE, customers, request, skipping_client
+from client import CaseHandle
 from domain.cases import Outcome
 from tests.stack import TemporalServer, WorkerProcess, running_stack
 
@@ -58,12 +57,7 @@ async def _killed(temporal: TemporalServer, cases: int) -> Recovery:
         await stack.control("settings", {"settle_days_min": 0, "settle_days_max": 0})
         names = [f"r{n}" for n in range(cases)]
         await stack.control("seed", customers([*names, "warm"]))
-        client = Client(
-            TimeSkipper(stack.temporal).client,
-            stack.books,
-            stack.keyring,
-            stack.settings.signing_key(),
-        )
+        client = skipping_client(stack)
         worker = WorkerProcess(stack.environment)
         worker.start()
         try:

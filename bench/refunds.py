@@ -27,7 +27,7 @@ from bench.bare import QUEUE, BareWorkflow
 from bench.use import CpuSince, ProcessUse
 from client import Client
 from domain.cases import CaseKind, case_id_for
-from tests.stack import TemporalServer, WorkerProcess, running_stack
+from tests.stack import Stack, TemporalServer, WorkerProcess, running_stack
 
 AT_ONCE = 40
 AMOUNT = 2500
@@ -173,17 +173,18 @@ def needs_a_person(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "reason": "service_unavailable"}
 
 
+def skipping_client(stack: Stack) -> Client:
+    """A client whose cases have their time skipped by the server."""
+    temporal = TimeSkipper(stack.temporal).client
+    return Client(temporal, stack.books, stack.keyring, stack.settings.signing_key())
+
+
 async def engine_round(arm: Arm, latency: Latency, cases: int, singles: int) -> None:
     async with server() as temporal, running_stack(temporal.address) as stack:
         await stack.control("settings", {"settle_days_min": 0, "settle_days_max": 0})
         names = [f"t{n}" for n in range(cases)] + [f"s{n}" for n in range(singles)] + ["warm"]
         await stack.control("seed", customers(names))
-        client = Client(
-            TimeSkipper(stack.temporal).client,
-            stack.books,
-            stack.keyring,
-            stack.settings.signing_key(),
-        )
+        client = skipping_client(stack)
         worker = WorkerProcess(stack.environment)
         worker.start()
         try:

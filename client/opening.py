@@ -29,7 +29,8 @@ from domain.refunds import RefundCaseInput, RefundRequest
 from ledger.books import Books
 from ledger.evidence import EvidenceStore
 from ledger.keys import Keyring
-from ledger.records import RefusedAttempt
+from ledger.records import RefusedAttempt, RegisteredRequest
+from ledger.writing import BookTransaction
 from settings import Settings, load
 from workflows.archive import SWEEP_ID, ArchiveSweep
 from workflows.connection import TASK_QUEUE, connect
@@ -194,14 +195,7 @@ class Client:
         text = self.keyring.lookup_hash(request.text) if request.text else ""
         body_hash = request.body_hash(text)
         async with self.books.transaction() as tx:
-            registered = await tx.register_request(
-                request_id=request.request_id,
-                kind=CaseKind.REFUND,
-                body_hash=body_hash,
-                case_id=case_id,
-                customer=request.customer,
-                at=_now(),
-            )
+            registered = await _registered(tx, request, body_hash)
         if registered.body_hash != body_hash and (request.appeal_of or request.alternative_to):
             return await self._register_anew(case_id, request, body_hash, registered.created_at)
         if registered.body_hash != body_hash:
@@ -232,14 +226,7 @@ class Client:
             raise Refused(code, message)
         async with self.books.transaction() as tx:
             await tx.forget_request(request.request_id)
-            await tx.register_request(
-                request_id=request.request_id,
-                kind=CaseKind.REFUND,
-                body_hash=body_hash,
-                case_id=case_id,
-                customer=request.customer,
-                at=_now(),
-            )
+            await _registered(tx, request, body_hash)
         return True
 
     async def _record_invalid(self, fields: Mapping[str, Any], invalid: InvalidRequest) -> None:
@@ -266,3 +253,17 @@ class Client:
                     at=_now(),
                 )
             )
+
+
+async def _registered(
+    tx: BookTransaction, request: RefundRequest, body_hash: str
+) -> RegisteredRequest:
+    """What the request's id stands for: this request, or the one that came before it."""
+    return await tx.register_request(
+        request_id=request.request_id,
+        kind=CaseKind.REFUND,
+        body_hash=body_hash,
+        case_id=case_id_of(request),
+        customer=request.customer,
+        at=_now(),
+    )

@@ -183,6 +183,9 @@ async def test_an_authority_pays_its_cents_once(office: Office) -> None:
     await judge(office, case, authority, amount=99)
     await judge(office, case, authority, amount=100)
     await refused(office, case, authority, left, f"{usd(100)} of {usd(MEDIUM)}", amount=101)
+    await office.decided(part, amount_minor=100, authorised_by=authority)
+    for amount in (1, 0):  # nothing is left, and nothing is no amount to move
+        await refused(office, case, authority, left, f"{usd(0)} of {usd(MEDIUM)}", amount=amount)
     assert (await office.row(drawn)).opened_at == MONDAY
 
 

@@ -12,7 +12,7 @@ from activities.provider import ProviderUnavailable
 from domain.approvals import Action
 from domain.canonical import instant, parse_instant
 from domain.cases import EventKind, Outcome
-from domain.decisions import RefundMethod
+from domain.decisions import RefundMethod, RefundVerdict
 from domain.refunds import LinkInput, LookResult, SendResult, SendStatus
 from tests.activities.office import CAPTURED, MONDAY, Case, Office
 from tests.ledger.builders import (
@@ -229,6 +229,13 @@ async def test_a_yes_to_something_else_sends_nothing(office: Office) -> None:
     async with office.books.transaction() as tx:
         await tx.record_approval(approval(case_id=case.id, slot="first", digest="0" * 64))
     await not_approved(office, case, r"missing: first; digest")
+
+
+async def test_a_question_to_the_customer_sends_nothing(office: Office) -> None:
+    """It has no slots and an empty digest, so both would fit."""
+    asking = await office.decided(policy="asking", amount_minor=MEDIUM)
+    assert (asking.made.verdict, asking.made.digest) == (RefundVerdict.ASK, "")
+    await not_approved(office, asking, "decided: ask")
 
 
 async def not_approved(office: Office, case: Case, words: str, **fields: Any) -> None:
