@@ -87,10 +87,7 @@ async def judges_before(reading: Reading, request: RefundRequest, now: datetime)
 async def _askers(reading: Reading, case_id: str | None) -> frozenset[str]:
     """Who asked, in a case and in those that it goes on from."""
     found = set()
-    while case_id is not None:
-        opened = await reading.event(case_id, "open")
-        if opened is None:
-            break
+    while case_id and (opened := await reading.event(case_id, "open")):
         found.add(str(opened.body["requested_by"]["id"]))
         case_id = opened.body.get("appeal_of") or opened.body.get("alternative_to")
     return frozenset(found)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from activities.authority import check_authority
+from activities.authority import check_authority, left_of, root_of
 from domain.approvals import Action
 from domain.cases import CaseKind, EventKind, Outcome
 from domain.decisions import RefundVerdict
@@ -187,6 +187,48 @@ async def test_an_authority_pays_its_cents_once(office: Office) -> None:
     for amount in (1, 0):  # nothing is left, and nothing is no amount to move
         await refused(office, case, authority, left, f"{usd(0)} of {usd(MEDIUM)}", amount=amount)
     assert (await office.row(drawn)).opened_at == MONDAY
+
+
+async def test_a_chain_draws_on_the_case_that_was_approved(office: Office) -> None:
+    case, authority = await granted(office)
+    part = {"customer": case.customer, "charge": case.charge}
+    second = await office.decided(part, amount_minor=MEDIUM, authorised_by=authority)
+    async with office.books.reading() as reading:
+        assert await root_of(reading, second.id) == await root_of(reading, case.id) == case.id
+    await office.send(second)
+    await office.refund_is(second, status="failed")
+    assert (await office.look(second)).outcome is Outcome.FAILED_AT_BANK
+    again = await authority_of(office, second)
+    third = await office.decided(part, amount_minor=MEDIUM - 100, authorised_by=again)
+    async with office.books.reading() as reading:
+        (held,) = await reading.reservations(ReservationScope.AUTHORITY, case.id, "usd")
+        assert (held.case_id, held.amount) == (third.id, usd(MEDIUM - 100))
+        assert await left_of(reading, authority) == await left_of(reading, again) == usd(100)
+    for named in (authority, again):
+        await judge(office, case, named, amount=100)
+        left = f"{usd(100)} of {usd(MEDIUM)}"
+        await refused(office, case, named, "no such amount left", left, amount=101)
+
+
+async def test_a_part_that_came_back_pays_no_more_than_that_part(office: Office) -> None:
+    case, authority = await granted(office)
+    part = {"customer": case.customer, "charge": case.charge}
+    second = await office.decided(part, amount_minor=4_000, authorised_by=authority)
+    await office.send(second)
+    await office.refund_is(second, status="failed")
+    await office.look(second)
+    again = await authority_of(office, second)
+    async with office.books.reading() as reading:
+        assert await left_of(reading, again) == usd(4_000)
+        assert await left_of(reading, authority) == usd(MEDIUM)
+
+
+async def test_what_was_never_decided_has_nothing_left(office: Office) -> None:
+    _, authority = await granted(office)
+    nobody = authority.model_copy(update={"case_id": "refund-bare"})
+    async with office.books.reading() as reading:
+        with pytest.raises(LookupError, match="refund-bare was never decided"):
+            await left_of(reading, nobody)
 
 
 async def test_a_yes_to_something_else_is_no_yes(office: Office) -> None:

@@ -16,7 +16,7 @@ from domain.errors import InvalidRequest
 from domain.refunds import DecideInput, LinkInput, RefundRequest
 from tests.activities.office import MONDAY, Case, Office
 from tests.ledger.builders import decision, event, opened_body
-from tests.workflows.builders import LEAD, MEDIUM, SERVICE, a_request
+from tests.workflows.builders import AGENT, FINANCE, LEAD, MEDIUM, SERVICE, a_request
 
 TICK = timedelta(microseconds=1)
 NOBODY = f"refund-{'a' * 26}"
@@ -129,6 +129,17 @@ async def test_only_an_ended_case_of_this_customers_charge_goes_on(
 async def test_an_appeal_without_a_word_is_none(office: Office) -> None:
     case = await refused(office)
     await no(office, appeal(case, text=""), "text", "is empty", "what is new since the no")
+
+
+async def test_whoever_asked_anywhere_along_the_way_decides_nothing_that_follows(
+    office: Office,
+) -> None:
+    first = await refused(office, requested_by=AGENT)
+    about = {"alternative_to": first.id, "alternative": RefundMethod.ACCOUNT_CREDIT}
+    second = await went_on(office, first, **about, requested_by=LEAD)
+    assert (await office.row(second)).outcome is Outcome.REFUSED
+    asked = appeal(second, requested_by=FINANCE)
+    assert await judges(office, asked) == {AGENT.id, LEAD.id}
 
 
 async def test_only_a_no_is_appealed(office: Office) -> None:
