@@ -49,7 +49,7 @@ test: lint ## Lint, types and every test that is not a long matrix
 test-deep: lint ## Everything, the long matrices included; then the report in docs/
 	@mkdir -p var
 	@echo '· tests, all of them'
-	@code=0; $(PY) -m pytest --junitxml=var/test-deep.xml -o junit_logging=system-out $(ARGS) || code=$$?; \
+	@code=0; $(PY) -m pytest -n 2 --dist loadfile --junitxml=var/test-deep.xml -o junit_logging=system-out $(ARGS) || code=$$?; \
 	$(PY) -m tests.deep_report var/test-deep.xml; exit $$code
 
 .PHONY: lint

@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from client.checking import TEXT_ALLOWED, why_not_text
+from client.turns import NoTurn
 from domain.actors import Actor, Role, SignedActor, sign
 from domain.approvals import Action, Answer, DeskAction, Judgement, RefusalCode, why_may_not_speak
 from domain.canonical import parse_instant, sha256_of
@@ -66,14 +67,15 @@ UPDATES: dict[Action | DeskAction, Any] = {
     DeskAction.DELEGATE: RefundCase.delegate,
 }
 
+_ALREADY = {
+    RefusalCode.CLOSED: "the case has ended",
+    RefusalCode.ALREADY_DECIDED: "decided already",
+}
+
 _UNDECIDED = frozenset({Status.OPEN, Status.AWAITING_INFORMATION, Status.AWAITING_APPROVAL})
 
 POLL = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Seconds between looks into the books while a decision is awaited; the last one repeats."""
-
-
-TURN = timedelta(seconds=30)
-"""How long a decision waits while others are being recorded on the same case."""
 
 
 def _code_of(error: WorkflowUpdateFailedError) -> RefusalCode | None:
@@ -86,6 +88,15 @@ def _code_of(error: WorkflowUpdateFailedError) -> RefusalCode | None:
 
 def _message_of(error: WorkflowUpdateFailedError) -> str:
     return error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
+
+
+def _unanswered(error: RPCError | NoTurn) -> str:
+    if isinstance(error, RPCError):
+        return f"Temporal does not answer: {error.message}"
+    return (
+        f"the case gives {error}: no worker may be running, or a crowd is asking; "
+        "it may still take what you sent, and the same click again is never a second decision"
+    )
 
 
 def _now() -> datetime:
@@ -487,14 +498,14 @@ class CaseHandle:
             if refused is None:
                 raise
             await self._refused(action, by, click, refused, _message_of(error))
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
+        except (RPCError, NoTurn) as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                 await self._refused(action, by, click, RefusalCode.CLOSED, "the case has ended")
-            known = await self._by_the_books(given) if isinstance(given, Judgement) else None
+            known = await self._by_the_books(action, given)
             if known is None:
-                raise Unreachable(f"Temporal does not answer: {error.message}") from error
+                raise Unreachable(_unanswered(error)) from error
             if isinstance(known, RefusalCode):
-                await self._refused(action, by, click, known, "decided already")
+                await self._refused(action, by, click, known, _ALREADY[known])
             answer = known
         if not answer.recorded:
             code = answer.code or RefusalCode.INVALID
@@ -504,45 +515,35 @@ class CaseHandle:
     async def _ask(
         self, action: Action | DeskAction, given: Judgement | DeskMessage, update_id: str
     ) -> Answer:
-        """Send an update. A case takes ten at a time: whoever comes on top waits their turn, and
-        whoever was in the queue when the case ended asks again, to be told how."""
-        elapsed = asyncio.get_running_loop().time
-        deadline = elapsed() + TURN.total_seconds()
-        waits = iter(POLL)
+        async def is_not_yet(error: WorkflowUpdateFailedError) -> bool:
+            # the books know the decision a moment before the case itself does
+            return _code_of(error) is RefusalCode.NOT_WAITING and await self._waits(action)
 
-        def late() -> bool:
-            return elapsed() > deadline
+        async def is_over() -> bool:
+            row = await self.row()
+            return row is not None and row.status is Status.CLOSED
 
-        while True:
-            try:
-                answer: Answer = await self.workflow.execute_update(
-                    UPDATES[action], given, id=update_id
-                )
-                return answer
-            except WorkflowUpdateFailedError as error:
-                # the books know the decision a moment before the case itself does
-                if late() or not (
-                    _code_of(error) is RefusalCode.NOT_WAITING and await self._waits(action)
-                ):
-                    raise
-            except RPCError as error:
-                is_full = error.status is RPCStatusCode.RESOURCE_EXHAUSTED
-                is_aborted = "update was aborted" in error.message
-                if late() or not (is_full or is_aborted):
-                    raise
-            await asyncio.sleep(next(waits, POLL[-1]))
+        return await self.client.turns.ask(
+            self.workflow,
+            UPDATES[action],
+            given,
+            update_id=update_id,
+            is_not_yet=is_not_yet,
+            is_over=is_over,
+        )
 
-    async def _by_the_books(self, given: Judgement) -> Answer | RefusalCode | None:
-        """What became of a decision that Temporal gave no answer to; None while it is open.
-
-        Under a crowd Temporal may turn a caller away until the case has long been decided, and
-        the books know by whom.
-        """
+    async def _by_the_books(
+        self, action: Action | DeskAction, given: Judgement | DeskMessage
+    ) -> Answer | RefusalCode | None:
+        """What became of a message that Temporal gave no answer to; None while it is open."""
+        signed = given.signed
         async with self.client.books.reading() as reading:
             case = await reading.case(self.case_id)
             approvals = await reading.approvals(self.case_id)
             closing = await reading.event(self.case_id, "close")
-        signed = given.signed
+            said = await reading.event(self.case_id, f"{action}:{signed.click_id}")
+        if said is not None and said.actor == signed.actor:
+            return Answer(recorded=True)
         clicks = {SignedActor.model_validate_json(row.signature_json).click_id for row in approvals}
         withdrew = closing is not None and (
             closing.body["outcome"] == Outcome.WITHDRAWN and closing.actor == signed.actor
@@ -551,6 +552,8 @@ class CaseHandle:
             return Answer(recorded=True)
         if case is None or case.status is Status.CLOSED:
             return RefusalCode.CLOSED
+        if not isinstance(given, Judgement):
+            return None
         is_filled = given.slot in {row.slot for row in approvals}
         if is_filled or case.status not in _UNDECIDED:
             return RefusalCode.ALREADY_DECIDED

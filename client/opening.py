@@ -19,6 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from client.case import CaseHandle
 from client.checking import checked_request
 from client.starting import start_case
+from client.turns import Turns
 from domain.actors import Actor
 from domain.approvals import RefusalCode
 from domain.archives import ArchiveSummary
@@ -64,6 +65,7 @@ class Client:
         self._attempt_seconds = attempt_seconds
         self._task_queue = task_queue
         self._evidence = evidence
+        self.turns = Turns()
 
     @classmethod
     @asynccontextmanager

@@ -11,11 +11,11 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.decisions import Decisions
-from client import CaseHandle
+from client import CaseHandle, turns
 from domain.actors import Actor, Role
 from domain.approvals import Action, RefusalCode
 from domain.cases import CaseKind, EventKind, Outcome, Status, case_id_for
-from domain.errors import InvalidRequest, Refused
+from domain.errors import InvalidRequest, Refused, Unreachable
 from domain.refunds import DecideInput, RefundRequest
 from tests.postgres import postgres_server
 from tests.stack import TemporalServer
@@ -24,6 +24,8 @@ from tests.workflows.world import Case, World, living_world, person
 
 RACES_OF = {2: 20, 8: 20, 25: 10}
 DEEP_RACES_OF = {2: 400, 8: 400, 25: 200}
+SERVICES = 5
+"""Processes that the callers of one race come from: more than Temporal takes updates at a time."""
 AT_ONCE = 5
 """Races that run beside each other: callers of one case still press at the same moment."""
 
@@ -81,6 +83,20 @@ async def test_a_thousand_races_have_a_thousand_winners(world: World, callers: i
     await run_races(world, callers, DEEP_RACES_OF[callers], seed=20261124 + callers)
 
 
+async def test_whoever_gets_no_answer_is_told_so_and_may_press_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = await world.open_decided(amount_minor=MEDIUM)
+    await world.calm(case)
+    with monkeypatch.context() as patched:
+        patched.setattr(turns, "TURN", timedelta(milliseconds=1))
+        with pytest.raises(Unreachable, match="no worker may be running"):
+            await case.handle.approve(LEAD, click_id="one-click")
+    assert (await case.handle.approve(LEAD, click_id="one-click")).recorded
+    await world.until(case, Status.SETTLING)
+    assert await world.effects(case) == 1
+
+
 async def run_races(world: World, callers: int, count: int, *, seed: int) -> None:
     print(f"{count} races of {callers} callers, seed {seed}")
     dice = random.Random(seed)
@@ -107,8 +123,14 @@ async def race(world: World, callers: int, dice: random.Random, *, with_expiry: 
         await world.advance(case, row.due_at - timedelta(milliseconds=150))
     actions = [dice.choice(list(Action)) for _ in range(callers)]
     delays = [dice.uniform(0, 0.3) if with_expiry else 0.0 for _ in actions]
+    services = [world.another_client().case(case.id) for _ in range(SERVICES)]
     pressed = [
-        press(case.handle, action, person(LEAD, f"lead-{number}-{case.customer}"), delay)
+        press(
+            services[number % SERVICES],
+            action,
+            person(LEAD, f"lead-{number}-{case.customer}"),
+            delay,
+        )
         for number, (action, delay) in enumerate(zip(actions, delays, strict=True))
     ]
     answers = await asyncio.gather(*pressed)

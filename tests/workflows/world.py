@@ -68,14 +68,18 @@ class World:
         self.stack = stack
         self.queue = queue
         self.clock = CaseClock(stack.temporal)
-        self.client = Client(
-            stack.temporal,
-            stack.books,
-            stack.keyring,
+        self.client = self.another_client()
+
+    def another_client(self) -> Client:
+        """As a second process of the same settings would have; it shares no queue with others."""
+        return Client(
+            self.stack.temporal,
+            self.stack.books,
+            self.stack.keyring,
             SIGNING_KEY,
-            attempt_seconds=stack.settings.attempt_seconds,
-            task_queue=queue,
-            evidence=stack.client.evidence_store,
+            attempt_seconds=self.stack.settings.attempt_seconds,
+            task_queue=self.queue,
+            evidence=self.stack.client.evidence_store,
         )
 
     # -- opening ---------------------------------------------------------------------
