@@ -32,6 +32,20 @@ class Difference(BaseModel):
     case_id: str
     fields: dict[str, tuple[Any, Any]]
 
+    def __str__(self) -> str:
+        if "case_id" in self.fields:
+            row, _ = self.fields["case_id"]
+            return (
+                f"{self.case_id}: is not in the list"
+                if row is None
+                else f"{self.case_id}: has no events"
+            )
+        said = (
+            f"{name} is {row!r}, by the events {folded!r}"
+            for name, (row, folded) in self.fields.items()
+        )
+        return f"{self.case_id}: {'; '.join(said)}"
+
 
 class IllegibleEvents(RedressError):
     """Events that cannot be read or do not fit together: nothing is rebuilt from them."""

@@ -109,6 +109,43 @@ def replay(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def rebuild(
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the list anew where it differs.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compute the list of cases from their events alone, and compare it with the one at hand.
+
+    Without [b]--write[/b] nothing is changed, and a difference is exit code 1. Damaged events
+    rebuild nothing; what damaged them, [b]audit verify[/b] tells.
+    """
+
+    async def work() -> int:
+        from audit import rebuild as projection
+
+        async with opened_books() as books:
+            with spinner("folding the events"):
+                differences = await projection.compare_projection(books)
+                written = await projection.rebuild(books) if differences and write else 0
+        if as_json:
+            show_json({"differences": differences, "written": written})
+        else:
+            for difference in differences:
+                err.print(f"[bold red]{escape(str(difference))}[/]", highlight=False)
+            if written:
+                say(f"[green]{counted(written, 'case')} written anew[/] from the events")
+            elif differences:
+                found = counted(len(differences), "difference")
+                say(f"[bold red]{found}[/]; --write mends the list")
+            else:
+                say("[bold green]the list of cases is what the events say[/]")
+        return REFUSED if differences and not written else DONE
+
+    run(work())
+
+
+@app.command()
 def export(
     directory: Annotated[Path, typer.Argument(help="A new or empty directory.")],
     as_json: AsJson = False,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -369,6 +371,35 @@ def test_every_stored_decision_comes_out_again(dev: Dev) -> None:
     assert replayed.code == 0, replayed
     assert replayed.json["decisions"] >= 12
     assert replayed.json["differences"] == []
+
+
+def test_the_list_of_cases_is_compared_with_the_events_and_written_anew(
+    dev: Dev, tmp_path: Path
+) -> None:
+    assert dev.command("audit", "rebuild").code == 0
+    copied = tmp_path / "books.db"
+    with (
+        closing(sqlite3.connect(dev.folder / "var" / "books.db")) as living,
+        closing(sqlite3.connect(copied)) as copy,
+    ):
+        living.backup(copy)
+        copy.execute("DELETE FROM cases WHERE case_id = (SELECT min(case_id) FROM cases)")
+        copy.execute(
+            "UPDATE cases SET desk = 'nobody' WHERE case_id = (SELECT max(case_id) FROM cases)"
+        )
+        copy.commit()
+    on_copy = {"REDRESS_DATABASE_URL": f"sqlite+aiosqlite:///{copied}"}
+    told = dev.command("audit", "rebuild", **on_copy)
+    assert told.code == 1, told
+    assert "is not in the list" in told.err
+    assert "desk is 'nobody', by the events" in told.err
+    assert "2 differences" in told.out
+    assert dev.command("audit", "rebuild", "--json", **on_copy).json["written"] == 0
+    written = dev.command("audit", "rebuild", "--write", **on_copy)
+    assert written.code == 0, written
+    assert "written anew" in written.out
+    again = dev.command("audit", "rebuild", "--json", **on_copy)
+    assert (again.code, again.json) == (0, {"differences": [], "written": 0})
 
 
 def test_a_version_is_tried_on_the_cases_of_the_books(dev: Dev, tmp_path: Path) -> None:
