@@ -29,6 +29,7 @@ from stripe import StripeClient
 from domain.errors import RedressError
 from domain.money import LARGEST_MINOR, Money
 from domain.provider import (
+    API_VERSION,
     Chargeback,
     ChargeFacts,
     Instrument,
@@ -36,8 +37,6 @@ from domain.provider import (
     ProviderRefund,
     RefundStatus,
 )
-
-API_VERSION = "2026-08-26.dahlia"
 
 _CHARGEBACKS = {
     "warning_needs_response": Chargeback.INQUIRY,

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.money import Money
 
+API_VERSION = "2026-08-26.dahlia"
+"""Of Stripe's API: every request asks for it, and events of another one are read with care."""
+
 
 class RefundStatus(StrEnum):
     PENDING = "pending"

@@ -65,7 +65,11 @@ def create(settings: Settings | None = None) -> FastAPI:
     @app.post("/webhooks/stripe")
     async def stripe_webhook(request: Request) -> Response:
         """Answers 2xx once the event is written down, 4xx when it is not the provider's."""
-        body = await request.body()
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_BODY:
+                break
         if len(body) > LARGEST_BODY:
             return problem(413, "too_large", "the body is too large", retryable=False)
         header = request.headers.get("stripe-signature", "")

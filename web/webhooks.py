@@ -22,6 +22,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.cases import Status
+from domain.provider import API_VERSION
 from domain.refunds import ProviderNews
 from ledger.records import OUTSIDE
 from web.store import Inbox
@@ -44,7 +45,7 @@ DISPUTE_TYPES = frozenset(
 
 FAILURE = "refund.failed"
 
-RECEIVED, NOTHING_NEW = "received", "nothing_new"
+RECEIVED, NOTHING_NEW, OTHER_ACCOUNT = "received", "nothing_new", "other_account"
 
 _CONCLUSIVE = frozenset({"failed", "canceled"})
 
@@ -56,7 +57,7 @@ class BadSignature(ValueError):
 @dataclass(frozen=True)
 class Told:
     """What an event says, and who is to hear it: the case or charge that is its ``subject``
-    (``received``), the worker (``outside``), or nobody."""
+    (``received``), the worker (``outside``), or nobody (``nothing_new``, ``other_account``)."""
 
     event_id: str
     event_type: str
@@ -87,25 +88,36 @@ def read_event(event: dict[str, Any]) -> Told:
     """Whom an event concerns: a refund's case by the metadata that every order of ours carries,
     a chargeback's cases by its charge.
 
+    An event of a connected account (docs.stripe.com/connect/webhooks) concerns nobody here. The
+    snapshot in one of another API version is not judged by: whoever it names looks for themselves.
     Raises ``KeyError``, ``TypeError`` or ``AttributeError`` when it is not of a known shape.
     """
     id, type, data = event["id"], event["type"], event["data"]
     subject = data["object"]
+    if event.get("account"):
+        return Told(id, type, str(subject.get("id", "")), OTHER_ACCOUNT)
+    is_legible = event.get("api_version") in (None, API_VERSION)
     if type in DISPUTE_TYPES:
-        has_turned = type != "charge.dispute.updated" or "status" in (
-            data.get("previous_attributes") or {}
+        has_turned = (
+            not is_legible
+            or type != "charge.dispute.updated"
+            or "status" in (data.get("previous_attributes") or {})
         )
         return Told(id, type, str(subject["charge"]), RECEIVED if has_turned else NOTHING_NEW)
     case_id = str((subject.get("metadata") or {}).get("case_id", ""))
     if not case_id and type in OUTSIDE_TYPES:
         return Told(id, type, str(subject["id"]), OUTSIDE)
-    details = subject.get("destination_details") or {}
+    is_news = type in NEWS_TYPES and (not is_legible or _is_conclusive(subject))
+    return Told(id, type, case_id, RECEIVED if is_news and case_id else NOTHING_NEW)
+
+
+def _is_conclusive(refund: dict[str, Any]) -> bool:
+    details = refund.get("destination_details") or {}
     has_reference = any(
         isinstance(part, dict) and part.get("reference_status") == "available"
         for part in details.values()
     )
-    is_news = type in NEWS_TYPES and (has_reference or subject.get("status") in _CONCLUSIVE)
-    return Told(id, type, case_id, RECEIVED if is_news and case_id else NOTHING_NEW)
+    return has_reference or refund.get("status") in _CONCLUSIVE
 
 
 class Postman:
@@ -192,7 +204,9 @@ async def receive(inbox: Inbox, postman: Postman, body: bytes, header: str, secr
     # in one step: between two, the postman would carry what tells nothing new
     if not await inbox.take(told.event_id, told.event_type, told.subject, now, told.state):
         return "known"
-    if told.state == NOTHING_NEW:
-        return NOTHING_NEW
+    if told.state == OTHER_ACCOUNT:
+        log.warning("webhook_of_another_account", event_id=told.event_id, type=told.event_type)
+    if told.state in (NOTHING_NEW, OTHER_ACCOUNT):
+        return told.state
     postman.wake()
     return "taken"

@@ -8,7 +8,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ import stripe
 from sqlalchemy import select
 
 from domain.cases import Outcome, Status
+from domain.provider import API_VERSION
 from ledger import tables as t
 from ledger.books import Books
 from ledger.records import OUTSIDE
@@ -180,6 +181,53 @@ async def test_an_event_of_an_unknown_type_or_case_is_kept_and_tells_nobody(
             await asyncio.sleep(0.05)
     assert await state_of(world, "evt_nobody") == "no_case"
     assert await state_of(world, "evt_strange") == "nothing_new"
+
+
+async def test_an_event_of_another_account_is_kept_and_tells_nobody(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_settling(SILENT)
+    await world.calm(case)
+    before = await world.account(case)
+    named = event_of(case, "evt_other_named", account="acct_connected")
+    unnamed = event_of(None, "evt_other", named=False, account="acct_connected")
+    for body in (named, unnamed):
+        assert await post(world, web, body, at=int(time.time())) == 200
+    assert await state_of(world, "evt_other_named") == "other_account"
+    assert await state_of(world, "evt_other") == "other_account"
+    assert await world.account(case) == before
+    assert await world.signals(case) == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "signals"), [(API_VERSION, 0), ("2019-05-16", 1), ("2031-01-01.zinnia", 1)]
+)
+async def test_an_event_of_another_api_version_is_not_judged_by_its_snapshot(
+    world: World, web: WebProcess, version: str, signals: int
+) -> None:
+    case = await world.open_settling(SILENT)
+    await world.calm(case)
+    id = f"evt_{case.id}"
+    body = event_of(case, id, status="succeeded", api_version=version)
+    assert await post(world, web, body, at=int(time.time())) == 200
+    async with asyncio.timeout(10):
+        while await state_of(world, id) == "received":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert await state_of(world, id) == ("told" if signals else "nothing_new")
+    await world.calm(case)
+    assert await world.signals(case) == signals
+    assert (await world.row(case)).status is Status.SETTLING, "the case looked for itself"
+
+
+async def test_a_body_that_has_no_end_is_refused_before_it_is_read(
+    world: World, web: WebProcess
+) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield b"x" * 65_536
+
+    answer = await world.stack.http.post(f"{web.url}/webhooks/stripe", content=endless())
+    assert answer.status_code == 413
 
 
 async def test_events_written_down_before_a_restart_are_carried_after_it(
@@ -466,13 +514,19 @@ async def state_of(world: World, event_id: str) -> str:
     return str(rows[0].state)
 
 
-def event_of(case: Case | None, event_id: str, type: str = "refund.updated") -> bytes:
-    refund = {
-        "id": "re_1",
-        "status": "failed",
-        "metadata": {"case_id": case.id if case else "refund-unknown"},
-    }
-    event = {"id": event_id, "object": "event", "type": type, "data": {"object": refund}}
+def event_of(
+    case: Case | None,
+    event_id: str,
+    type: str = "refund.updated",
+    *,
+    named: bool = True,
+    status: str = "failed",
+    **fields: str,
+) -> bytes:
+    """``named``: by the metadata that our orders carry; ``fields`` are the event's own."""
+    metadata = {"case_id": case.id if case else "refund-unknown"} if named else {}
+    refund = {"id": "re_1", "status": status, "metadata": metadata}
+    event = {"id": event_id, "object": "event", "type": type, "data": {"object": refund}, **fields}
     return json.dumps(event).encode()
 
 
