@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from domain.actors import Actor, Role, SignedActor
 from domain.approvals import (
     MAY_SPEAK,
+    STAFF,
     Answer,
     ApprovalSlot,
     Judgement,
@@ -150,3 +151,10 @@ def test_those_who_only_read_publish_or_run_the_engine_leave_no_word(role: Role)
     why = why_may_not_speak(Actor(id="x", role=role))
     assert (why is None) is (role not in silent)
     assert why is None or all(word.value in why for word in MAY_SPEAK)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_customer_is_answered_by_people_of_the_house_in_their_own_name(role: Role) -> None:
+    why = why_may_not_speak(Actor(id="x", role=role), STAFF)
+    assert (why is None) is (role in {Role.AGENT, Role.LEAD, Role.FINANCE})
+    assert why is None or "agent, finance, lead" in why

@@ -24,6 +24,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -354,17 +355,28 @@ def _survivors(
     def wait_for_one() -> None:
         pid, status = os.wait()
         mutant = running.pop(pid)
+        _end_group(pid)
         if status == 0:
             survived.append(mutant)
             print(f"alive: {mutant.path}:{mutant.line} {mutant.name}", file=sys.stderr, flush=True)
 
-    for mutant in mutants:
-        if len(running) == jobs:
+    try:
+        for mutant in mutants:
+            if len(running) == jobs:
+                wait_for_one()
+            running[_fork(lambda mutant=mutant: judge(mutant))] = mutant  # type: ignore[misc]
+        while running:
             wait_for_one()
-        running[_fork(lambda mutant=mutant: judge(mutant))] = mutant  # type: ignore[misc]
-    while running:
-        wait_for_one()
+    finally:
+        for pid in running:
+            _end_group(pid)
     return survived
+
+
+def _end_group(pid: int) -> None:
+    """What the tests of a mutant had started outlives them when they are ended by a limit."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _ended_well(work: Callable[[], None]) -> bool:
@@ -378,7 +390,10 @@ def _fork(work: Callable[[], None], *, silent: bool = True) -> int:
     sys.stderr.flush()
     pid = os.fork()
     if pid:
+        with suppress(ProcessLookupError, PermissionError):  # whichever of the two comes first
+            os.setpgid(pid, pid)
         return pid
+    os.setpgid(0, 0)
     code = 1
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
