@@ -23,6 +23,10 @@ def reopen(
     every: Annotated[
         bool, typer.Option("--all", help="Every case of the books that is open or owes money.")
     ] = False,
+    restored: Annotated[
+        bool,
+        typer.Option("--restored", help="The books are an old back-up: runs of before end first."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take up open cases again that Temporal has lost; the books know how far they came.
@@ -30,6 +34,10 @@ def reopen(
     For the day on which Temporal's store is gone or was restored from an old back-up. What was
     decided, approved, ordered or looked at stands, and nothing is ordered twice. A case that
     runs is left alone, so the command may be given as often as one likes.
+
+    With --restored, for the day on which the books were restored: a run knows more than they do
+    and is ended; what they have lost is decided and approved anew, and what the provider has is
+    found there and not ordered again. Once is enough.
     """
     if bool(case_id) is every:
         raise typer.BadParameter("name one case, or all of them with --all")
@@ -39,7 +47,7 @@ def reopen(
         again: list[str] = []
         with bar("cases", len(ids)) as done:
             for each in ids:
-                if await client.reopen(each):
+                if await (client.begin_again(each) if restored else client.reopen(each)):
                     again.append(each)
                 done(1)
         if as_json:

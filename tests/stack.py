@@ -56,10 +56,10 @@ DATABASE = "REDRESS_TEST_DATABASE"
 BOOKS_FILE = "books.db"
 
 
-def new_database(folder: Path) -> str:
+def new_database(folder: Path, database: str = "") -> str:
     """The address of new books with nothing in them: a file of ``folder``, or a database of this
-    run's PostgreSQL."""
-    wanted = os.environ.get(DATABASE, "sqlite")
+    run's PostgreSQL. ``database`` is for tests of both."""
+    wanted = database or os.environ.get(DATABASE, "sqlite")
     if wanted == "sqlite":
         return f"sqlite+aiosqlite:///{folder}/{BOOKS_FILE}"
     assert wanted == "postgresql", f"{DATABASE}: {wanted}; allowed: sqlite, postgresql"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deep_report import page, tests_of
+from tests import deep_report
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -25,7 +25,9 @@ def a_file(folder: Path, *, suite: str = "pytest", case: str = "") -> Path:
 
 
 def the_page(*files: Path) -> str:
-    return page([test for file in files for test in tests_of(file)], commit="abc", at=AT)
+    return deep_report.page(
+        [test for file in files for test in deep_report.tests_of(file)], commit="abc", at=AT
+    )
 
 
 def test_each_room_is_told_with_the_database_that_it_ran_on(tmp_path: Path) -> None:
