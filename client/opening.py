@@ -34,6 +34,8 @@ from settings import Settings, load
 from workflows.archive import SWEEP_ID, ArchiveSweep
 from workflows.connection import TASK_QUEUE, connect
 
+NEVER_HEARD_OF = "the books were restored from a back-up that never had this case"
+
 STARTING = timedelta(minutes=1)
 """How long a caller may take between writing a request down and starting its case."""
 
@@ -143,6 +145,34 @@ class Client:
         by people, and ordered only if the provider has no order of the case.
         """
         return await self._take_up(case_id, WorkflowIDConflictPolicy.TERMINATE_EXISTING)
+
+    async def end_unknown(self) -> list[str]:
+        """End the runs of cases that restored books have never heard of; their ids.
+
+        Nothing can take these up from the books. Whoever asked for one asks again, with the same
+        request id: it is decided anew, and what it had ordered is found at the provider. Raises
+        :class:`Unreachable`.
+        """
+        running = (
+            f"WorkflowType = 'RefundCase' AND TaskQueue = '{self._task_queue}' "
+            "AND ExecutionStatus = 'Running'"
+        )
+        try:
+            found = [run.id async for run in self.temporal.list_workflows(running)]
+            async with self.books.reading() as reading:
+                known = await reading.registered(found)
+            return [each for each in sorted(set(found) - known) if await self._end(each)]
+        except RPCError as error:
+            raise Unreachable(f"Temporal does not answer: {error.message}") from error
+
+    async def _end(self, case_id: str) -> bool:
+        try:
+            await self.case(case_id).workflow.terminate(reason=NEVER_HEARD_OF)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False  # Temporal's list is a moment behind
+        return True
 
     async def _take_up(self, case_id: str, conflict: WorkflowIDConflictPolicy) -> bool:
         joins = conflict is WorkflowIDConflictPolicy.USE_EXISTING

@@ -37,7 +37,8 @@ def reopen(
 
     With --restored, for the day on which the books were restored: a run knows more than they do
     and is ended; what they have lost is decided and approved anew, and what the provider has is
-    found there and not ordered again. Once is enough.
+    found there and not ordered again. With --all, runs of cases that are not in the books at all
+    end too, and are named: whoever asked for them asks again, with the same request id.
     """
     if bool(case_id) is every:
         raise typer.BadParameter("name one case, or all of them with --all")
@@ -50,10 +51,13 @@ def reopen(
                 if await (client.begin_again(each) if restored else client.reopen(each)):
                     again.append(each)
                 done(1)
+        unknown = await client.end_unknown() if restored and every else []
         if as_json:
-            show_json({"open": len(ids), "reopened": again})
+            show_json({"open": len(ids), "reopened": again, "unknown": unknown})
         else:
             say(f"{counted(len(ids), 'open case')}, {len(again):,} taken up again")
+            for each in unknown:
+                say(f"{each} is not in the books: its run ended, its request wants repeating")
         return DONE
 
     run(with_client(work))

@@ -564,6 +564,12 @@ class Reading:
         row = await self._first(_REQUEST, {"request_id": request_id})
         return None if row is None else RegisteredRequest(**row)
 
+    async def registered(self, case_ids: Sequence[str]) -> set[str]:
+        """Those of these cases whose request is written down."""
+        of_case = t.requests.c.case_id
+        rows = await self._all(select(of_case).where(of_case.in_(case_ids)))
+        return {row["case_id"] for row in rows}
+
     async def inbox(self, state: str = "received", *, limit: int = 100) -> list[InboxRow]:
         """Provider events in one state, oldest first."""
         i = t.inbox.c

@@ -337,6 +337,41 @@ async def test_a_request_that_restored_books_never_had_finds_its_refund_when_it_
         await world.assert_sound()
 
 
+async def test_a_run_that_restored_books_never_had_is_ended_and_its_request_pays_once(
+    stack: Stack, queue: str, tmp_path: Path
+) -> None:
+    """It cannot even be read: its payloads are sealed under a key that went with the books."""
+    async with running(stack, queue) as world:
+        waiting = await world.open_decided(amount_minor=MEDIUM)
+        await world.calm(waiting)
+    old = BackUp(stack.books.url, tmp_path)
+    async with running(stack, queue) as world:
+        charge = await a_charge(world.stack, refund_behaviour="arrives")
+        request = a_request(**charge)
+        case = Case(await world.client.open_refund(request), charge["customer"], charge["charge"])
+        await world.until(case, Status.SETTLING)
+        await world.calm(case)
+    old.put_back()
+    async with running(stack, queue) as world:
+        assert await until_ended(world, 1) == [case.id]
+        assert await world.client.end_unknown() == []
+        assert not await world.client.reopen(waiting.id), "what the books have is left alone"
+        await world.client.open_refund(request)
+        case = seen_by(world, case)
+        await settled(world, case)
+        await paid_once(world, case)
+        await world.assert_sound()
+
+
+async def until_ended(world: World, count: int) -> list[str]:
+    """The runs that were ended; Temporal's list of runs is a moment behind."""
+    ended: list[str] = []
+    async with asyncio.timeout(PATIENCE.total_seconds()):
+        while len(ended) < count:
+            ended += await world.client.end_unknown()
+    return ended
+
+
 async def test_a_head_that_was_kept_elsewhere_tells_that_the_books_are_older(
     stack: Stack, queue: str, tmp_path: Path
 ) -> None:
