@@ -44,6 +44,8 @@ def reopen(
         raise typer.BadParameter("name one case, or all of them with --all")
 
     async def work(client: Client) -> int:
+        # first of all: what is owed may be owed by a case of which only such a run knows
+        unknown = await client.end_unknown() if restored and every else []
         ids = [await whole_id(client, case_id)] if case_id else await _open_ids(client)
         again: list[str] = []
         with bar("cases", len(ids)) as done:
@@ -51,7 +53,6 @@ def reopen(
                 if await (client.begin_again(each) if restored else client.reopen(each)):
                     again.append(each)
                 done(1)
-        unknown = await client.end_unknown() if restored and every else []
         if as_json:
             show_json({"open": len(ids), "reopened": again, "unknown": unknown})
         else:

@@ -40,7 +40,7 @@ from tests.reliability.broken_databases import (
 from tests.reliability.test_lost_store import lose_the_store
 from tests.reliability.test_provider_faults import orders_of, wait_for_effect
 from tests.stack import Stack, TemporalServer, environment_of, new_database, settings_for
-from tests.workflows.builders import LEAD, MEDIUM, SMALL, a_charge, a_request
+from tests.workflows.builders import LARGE, LEAD, MEDIUM, SMALL, a_charge, a_request
 from tests.workflows.world import PATIENCE, Case, World, empty_world, new_queue
 from workflows.converter import sealing_converter
 
@@ -317,14 +317,16 @@ async def test_a_case_that_ended_after_the_back_up_ends_once_more_and_pays_nothi
         await world.assert_sound()
 
 
-@pytest.mark.parametrize("amount", [SMALL, None], ids=["part", "all"])
+@pytest.mark.parametrize(
+    ("captured", "asked"), [(LARGE, SMALL), (SMALL, None)], ids=["part", "all"]
+)
 async def test_a_request_that_restored_books_never_had_finds_its_refund_when_it_is_repeated(
-    stack: Stack, queue: str, tmp_path: Path, amount: int | None
+    stack: Stack, queue: str, tmp_path: Path, captured: int, asked: int | None
 ) -> None:
     old = BackUp(stack.books.url, tmp_path)
     async with running(stack, queue) as world:
-        charge = await a_charge(world.stack, amount=SMALL, refund_behaviour="arrives")
-        request = a_request(**charge, amount_minor=amount)
+        charge = await a_charge(world.stack, amount=captured, refund_behaviour="arrives")
+        request = a_request(**charge, amount_minor=asked)
         case = Case(await world.client.open_refund(request), charge["customer"], charge["charge"])
         await settled(world, case)
     old.put_back()
