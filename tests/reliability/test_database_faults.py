@@ -45,7 +45,6 @@ from tests.workflows.world import PATIENCE, Case, World, empty_world, new_queue
 from workflows.converter import sealing_converter
 
 DATABASES = ("sqlite", "postgresql")
-SHORT = {"attempt_seconds": 3}
 REFERENCE = "74000000000000000000007"
 
 
@@ -59,7 +58,7 @@ class Place:
 
 @asynccontextmanager
 async def breakable(temporal_address: str, url: str) -> AsyncIterator[Place]:
-    async with empty_world(temporal_address, url, **SHORT) as empty, opened(url) as books:
+    async with empty_world(temporal_address, url) as empty, opened(url) as books:
         world = World(replace(empty.stack, books=books), empty.queue)
         async with world.stack.worker(task_queue=world.queue):
             yield Place(world, books)
@@ -100,7 +99,7 @@ async def test_while_the_books_are_read_only_nothing_new_is_ordered_and_afterwar
     world = place.world
     unapproved = await world.open_decided(amount_minor=MEDIUM)
     await world.calm(unapproved)
-    undecided = await world.open(start_delay=timedelta(seconds=1))
+    undecided = await world.open(start_delay=timedelta(seconds=2))
     monkeypatch.setattr(turns, "TURN", timedelta(seconds=3))
     with place.books.read_only():
         with pytest.raises(Unreachable, match="no answer"):
@@ -203,7 +202,7 @@ async def life(world: World, url: str = "") -> Case:
     )
     await once(case.handle.decided(PATIENCE))
     await world.calm(case)
-    await world.fault(case, kind="slow_before", ms=1_500, count=1)
+    await world.fault(case, kind="slow_before", ms=2_500, count=1)
     await once(case.handle.approve(LEAD))
     await once(world.until(case, Status.SETTLING))
     await world.calm(case)
@@ -223,17 +222,9 @@ async def stack(
 ) -> AsyncIterator[Stack]:
     """Servers and books that no process of the product has open."""
     url = new_database(tmp_path, request.param)
-    async with empty_world(own_server.address, url, **SHORT) as world:
+    async with empty_world(own_server.address, url) as world:
         await world.stack.books.close()
         yield world.stack
-
-
-@pytest.fixture
-async def own_server() -> AsyncIterator[TemporalServer]:
-    server = TemporalServer()
-    await server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
