@@ -46,11 +46,15 @@ test: lint ## Lint, types and every test that is not a long matrix
 	@$(PY) -m pytest -m 'not deep' $(ARGS)
 
 .PHONY: test-deep
-test-deep: lint ## Everything, the long matrices included; then the report in docs/
+test-deep: lint ## Everything, the long matrices and both databases; then the report in docs/
 	@mkdir -p var
 	@echo '· tests, all of them'
-	@code=0; $(PY) -m pytest -n 2 --dist loadfile --junitxml=var/test-deep.xml -o junit_logging=system-out $(ARGS) || code=$$?; \
-	$(PY) -m tests.deep_report var/test-deep.xml; exit $$code
+	@code=0; run="$(PY) -m pytest -n 2 --dist loadfile -o junit_logging=system-out"; \
+	REDRESS_TEST_DATABASE=sqlite $$run --junitxml=var/test-deep.xml $(ARGS) || code=$$?; \
+	echo '· tests of whole cases, on PostgreSQL'; \
+	REDRESS_TEST_DATABASE=postgresql $$run --junitxml=var/test-deep-postgresql.xml -o junit_suite_name=postgresql \
+	  -m 'not deep' tests/workflows tests/replay tests/reliability $(ARGS) || code=$$?; \
+	$(PY) -m tests.deep_report var/test-deep.xml var/test-deep-postgresql.xml; exit $$code
 
 .PHONY: lint
 lint: $(READY) ## Style and types only

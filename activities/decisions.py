@@ -139,7 +139,9 @@ class Decisions(DecisionActivities):
         request = asked.request
         _must_decide_refunds(pack)
         attributes = pack.attribute_facts(request.attributes)
-        charge = await self._charge(request)
+        # what the case ordered before its decision was lost with the books is found by its order,
+        # and must not stand in its own way here
+        charge = (await self._charge(request)).as_before(asked.case_id)
         twins = await self._provider.twins_of(charge) if TWINS in pack.inputs else ()
         async with self._books.transaction() as tx:
             await tx.lock_charge(charge.id)

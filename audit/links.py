@@ -75,7 +75,7 @@ async def check_chain(reading: Reading, found: Findings, expected_head: Head | N
             "chain_links",
             f"seq {expected_head.seq}",
             f"the books end at {last.seq}, but were at {expected_head.seq} before: "
-            "the end was cut off",
+            "the end was cut off, or an old copy was put in their place",
         )
     return last
 

@@ -11,9 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 from temporalio.client import Client as TemporalClient
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.common import (
-    WorkflowIDConflictPolicy,
-)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from client.case import CaseHandle
@@ -35,6 +33,8 @@ from ledger.writing import BookTransaction
 from settings import Settings, load
 from workflows.archive import SWEEP_ID, ArchiveSweep
 from workflows.connection import TASK_QUEUE, connect
+
+NEVER_HEARD_OF = "the books were restored from a back-up that never had this case"
 
 STARTING = timedelta(minutes=1)
 """How long a caller may take between writing a request down and starting its case."""
@@ -135,6 +135,49 @@ class Client:
         decided, approved, ordered or looked at stands; the case goes on from there. Raises
         :class:`InvalidRequest` for an unknown case, :class:`Unreachable`.
         """
+        return await self._take_up(case_id, WorkflowIDConflictPolicy.USE_EXISTING)
+
+    async def begin_again(self, case_id: str) -> bool:
+        """As :meth:`reopen`, for books that were restored from an old back-up: a run is ended
+        first, because it goes on from what these books have never heard of.
+
+        What the restored books have stands, and what they lost is done again: decided, approved
+        by people, and ordered only if the provider has no order of the case.
+        """
+        return await self._take_up(case_id, WorkflowIDConflictPolicy.TERMINATE_EXISTING)
+
+    async def end_unknown(self) -> list[str]:
+        """End the runs of cases that restored books have never heard of; their ids.
+
+        Nothing can take these up from the books. Whoever asked for one asks again, with the same
+        request id: it is decided anew, and what it had ordered is found at the provider. Raises
+        :class:`Unreachable`.
+        """
+        running = (
+            f"WorkflowType = 'RefundCase' AND TaskQueue = '{self._task_queue}' "
+            "AND ExecutionStatus = 'Running'"
+        )
+        try:
+            found = [run.id async for run in self.temporal.list_workflows(running)]
+            async with self.books.reading() as reading:
+                known = await reading.registered(found)
+            return [each for each in sorted(set(found) - known) if await self._end(each)]
+        except RPCError as error:
+            raise Unreachable(f"Temporal does not answer: {error.message}") from error
+
+    async def _end(self, case_id: str) -> bool:
+        try:
+            await self.case(case_id).workflow.terminate(reason=NEVER_HEARD_OF)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False  # Temporal's list is a moment behind
+        return True
+
+    async def _take_up(self, case_id: str, conflict: WorkflowIDConflictPolicy) -> bool:
+        joins = conflict is WorkflowIDConflictPolicy.USE_EXISTING
+        # asked before the books are: what ends in between is ended in the books too
+        runs = joins and await self._runs(case_id)
         async with self.books.reading() as reading:
             row = await reading.case(case_id)
             opened = await reading.event(case_id, "open")
@@ -143,10 +186,10 @@ class Client:
             stored = await reading.decision(case_id)
         if row is None or opened is None:
             raise InvalidRequest("case", f"{case_id} is not in the books", "see `list`")
-        if await self._runs(case_id):
+        if runs:
             return False
         if closing is None:
-            return await self._start(request_of(opened), desk=Desk(row.desk))
+            return await self._start(request_of(opened), desk=Desk(row.desk), conflict=conflict)
         if linked is not None or stored is None or not closing.body.get("goes_on"):
             return False
         authority = stored.authority(row.charge)
@@ -183,12 +226,21 @@ class Client:
         start_delay: timedelta | None = None,
         *,
         desk: Desk = Desk.BILLING,
+        conflict: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.USE_EXISTING,
     ) -> bool:
+        """Start a case that has no end in the books, whatever became of a run that they have
+        never heard of."""
         case = RefundCaseInput(
             case_id=case_id_of(request), request=request, attempt_seconds=self._attempt_seconds
         )
         return await start_case(
-            self.temporal, case, task_queue=self._task_queue, start_delay=start_delay, desk=desk
+            self.temporal,
+            case,
+            task_queue=self._task_queue,
+            start_delay=start_delay,
+            desk=desk,
+            reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            conflict=conflict,
         )
 
     async def _register(self, case_id: str, request: RefundRequest) -> bool:

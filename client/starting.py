@@ -28,10 +28,13 @@ async def start_case(
     task_queue: str = TASK_QUEUE,
     start_delay: timedelta | None = None,
     desk: Desk = Desk.BILLING,
+    reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+    conflict: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.USE_EXISTING,
 ) -> bool:
     """Whether the case was started: False when it has ended already, and the books answer for it.
 
-    One that runs is joined. Raises :class:`Unreachable`.
+    One that runs is joined. ``reuse`` and ``conflict`` are for whoever knows that the books are
+    to be believed and not Temporal. Raises :class:`Unreachable`.
     """
     try:
         await temporal.start_workflow(
@@ -39,8 +42,8 @@ async def start_case(
             case,
             id=case.case_id,
             task_queue=task_queue,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=reuse,
+            id_conflict_policy=conflict,
             search_attributes=TypedSearchAttributes(
                 [
                     SearchAttributePair(CASE_KIND, CaseKind.REFUND.value),

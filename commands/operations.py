@@ -23,6 +23,10 @@ def reopen(
     every: Annotated[
         bool, typer.Option("--all", help="Every case of the books that is open or owes money.")
     ] = False,
+    restored: Annotated[
+        bool,
+        typer.Option("--restored", help="The books are an old back-up: runs of before end first."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take up open cases again that Temporal has lost; the books know how far they came.
@@ -30,22 +34,31 @@ def reopen(
     For the day on which Temporal's store is gone or was restored from an old back-up. What was
     decided, approved, ordered or looked at stands, and nothing is ordered twice. A case that
     runs is left alone, so the command may be given as often as one likes.
+
+    With --restored, for the day on which the books were restored: a run knows more than they do
+    and is ended; what they have lost is decided and approved anew, and what the provider has is
+    found there and not ordered again. With --all, runs of cases that are not in the books at all
+    end too, and are named: whoever asked for them asks again, with the same request id.
     """
     if bool(case_id) is every:
         raise typer.BadParameter("name one case, or all of them with --all")
 
     async def work(client: Client) -> int:
+        # first of all: what is owed may be owed by a case of which only such a run knows
+        unknown = await client.end_unknown() if restored and every else []
         ids = [await whole_id(client, case_id)] if case_id else await _open_ids(client)
         again: list[str] = []
         with bar("cases", len(ids)) as done:
             for each in ids:
-                if await client.reopen(each):
+                if await (client.begin_again(each) if restored else client.reopen(each)):
                     again.append(each)
                 done(1)
         if as_json:
-            show_json({"open": len(ids), "reopened": again})
+            show_json({"open": len(ids), "reopened": again, "unknown": unknown})
         else:
             say(f"{counted(len(ids), 'open case')}, {len(again):,} taken up again")
+            for each in unknown:
+                say(f"{each} is not in the books: its run ended, its request wants repeating")
         return DONE
 
     run(with_client(work))

@@ -42,10 +42,23 @@ def run(work: Coroutine[Any, Any, int]) -> None:
             code = fail(REFUSED, "error", str(error))
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = 130
+    except Exception as error:
+        why = _of_the_database(error)
+        if not why:
+            raise
+        code = fail(NOT_REACHABLE, "not reachable", why)
     # temporalio may abort at interpreter exit with calls pending, which spoils the code
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _of_the_database(error: Exception) -> str:
+    """What a database says that was reached and then failed, in words; empty for a bug."""
+    from ledger.engines import why_unavailable
+
+    why = why_unavailable(error)
+    return why and f"the database of the books: {why}; ask again when it is back"
 
 
 def _hint() -> str:

@@ -109,3 +109,8 @@ class ChargeFacts(_Fact):
     def refund_of(self, case_id: str) -> ProviderRefund | None:
         """The refund that this case ordered, whatever became of it."""
         return next((refund for refund in self.refunds if refund.case_id == case_id), None)
+
+    def as_before(self, case_id: str) -> ChargeFacts:
+        """The charge as if this case had ordered nothing."""
+        others = tuple(refund for refund in self.refunds if refund.case_id != case_id)
+        return self.model_copy(update={"refunds": others})

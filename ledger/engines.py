@@ -7,7 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from domain.errors import Unreachable
@@ -51,7 +57,7 @@ def engine_for(url: str) -> AsyncEngine:
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
-    return create_async_engine(
+    engine = create_async_engine(
         parsed,
         pool_size=CONNECTIONS,
         pool_pre_ping=True,
@@ -59,6 +65,8 @@ def engine_for(url: str) -> AsyncEngine:
         isolation_level="READ COMMITTED",
         connect_args={"options": POSTGRESQL_OPTIONS},
     )
+    event.listen(engine.sync_engine, "checkin", _obey_the_server)
+    return engine
 
 
 def parse_url(url: str) -> URL:
@@ -93,9 +101,26 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def unreachable(url: str, error: Exception) -> Unreachable:
+    return Unreachable(f"the books at {shown(url)} do not answer: {_first_line(error)}")
+
+
+def why_unavailable(error: Exception) -> str:
+    """What the database said that is gone, busy, full or read-only; empty when the error is
+    none of the database's, or says that a statement of ours was wrong."""
+    is_outage = isinstance(error, InterfaceError | InternalError | OperationalError)
+    return _first_line(error) if is_outage else ""
+
+
+def _first_line(error: Exception) -> str:
     cause = error.orig if isinstance(error, DBAPIError) else error
-    first_line = str(cause).strip().splitlines()[0] if str(cause).strip() else "no answer"
-    return Unreachable(f"the books at {shown(url)} do not answer: {first_line}")
+    return str(cause).strip().splitlines()[0] if str(cause).strip() else "no answer"
+
+
+def _obey_the_server(connection: Any, record: object) -> None:
+    # after a reading, SQLAlchemy leaves the driver asking for READ WRITE: a server that was made
+    # read-only (its disk is full, it is being moved) would be written to all the same
+    if connection is not None:
+        connection.set_read_only(None)
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:

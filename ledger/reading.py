@@ -170,6 +170,10 @@ class Counted:
     but_for: str = ""
 
 
+IDS_AT_ONCE = 500
+"""In one statement: a database takes only so many parameters."""
+
+
 class Reading:
     """Questions on one connection. Instants come out in UTC, amounts as ``Money``."""
 
@@ -563,6 +567,15 @@ class Reading:
     async def request(self, request_id: str) -> RegisteredRequest | None:
         row = await self._first(_REQUEST, {"request_id": request_id})
         return None if row is None else RegisteredRequest(**row)
+
+    async def registered(self, case_ids: Sequence[str]) -> set[str]:
+        """Those of these cases whose request is written down."""
+        of_case = t.requests.c.case_id
+        found: set[str] = set()
+        for start in range(0, len(case_ids), IDS_AT_ONCE):
+            some = of_case.in_(case_ids[start : start + IDS_AT_ONCE])
+            found |= {row["case_id"] for row in await self._all(select(of_case).where(some))}
+        return found
 
     async def inbox(self, state: str = "received", *, limit: int = 100) -> list[InboxRow]:
         """Provider events in one state, oldest first."""

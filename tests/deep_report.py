@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +23,13 @@ LONGEST_SAID = 300
 FIGURES = ("seed", "branches", "mutants")
 """What a test prints is kept when it has one of these words."""
 
+DATABASES = ("sqlite", "postgresql")
+"""Where tests of whole cases keep their books; a run's file names the second as its suite."""
+
 
 @dataclass
 class Room:
-    """The tests of one folder. ``seconds`` are of wall time."""
+    """The tests of one folder on one database. ``seconds`` are of wall time."""
 
     passed: int = 0
     skipped: int = 0
@@ -39,6 +42,7 @@ class Ran:
     """A test as the file has it; ``said`` is what it printed (seeds and counts among it)."""
 
     room: str
+    database: str
     name: str
     seconds: float
     outcome: str
@@ -47,35 +51,40 @@ class Ran:
 
 def tests_of(file: Path) -> list[Ran]:
     """Every test of a JUnit file. Raises ``OSError`` and ``ElementTree.ParseError``."""
-    found = []
-    for case in ElementTree.parse(file).iter("testcase"):
+    return [
+        test
+        for suite in ElementTree.parse(file).iter("testsuite")
+        for test in _tests_in(suite, suite.get("name", ""))
+    ]
+
+
+def _tests_in(suite: ElementTree.Element, name: str) -> Iterator[Ran]:
+    for case in suite.iter("testcase"):
         parts = case.get("classname", "").split(".")
         failed = case.find("failure") is not None or case.find("error") is not None
         outcome = (
             "failed" if failed else "skipped" if case.find("skipped") is not None else "passed"
         )
-        found.append(
-            Ran(
-                room="/".join(parts[:2]) if len(parts) > 2 else parts[0],
-                name=f"{parts[-1]}::{case.get('name', '')}",
-                seconds=float(case.get("time", "0")),
-                outcome=outcome,
-                said=(case.findtext("system-out") or "").strip(),
-            )
+        yield Ran(
+            room="/".join(parts[:2]) if len(parts) > 2 else parts[0],
+            database=name if name in DATABASES else DATABASES[0],
+            name=f"{parts[-1]}::{case.get('name', '')}",
+            seconds=float(case.get("time", "0")),
+            outcome=outcome,
+            said=(case.findtext("system-out") or "").strip(),
         )
-    return found
 
 
 def page(tests: list[Ran], *, commit: str, at: datetime) -> str:
     """The report in Markdown."""
-    rooms: defaultdict[str, Room] = defaultdict(Room)
+    rooms: defaultdict[tuple[str, str], Room] = defaultdict(Room)
     for test in tests:
-        room = rooms[test.room]
+        room = rooms[test.room, test.database]
         room.seconds += test.seconds
         room.passed += test.outcome == "passed"
         room.skipped += test.outcome == "skipped"
         if test.outcome == "failed":
-            room.failed.append(test.name)
+            room.failed.append(f"`{test.name}` on {test.database}")
     failed = [name for room in rooms.values() for name in room.failed]
     verdict = f"**{len(failed)} failed**" if failed else "**all passed**"
     lines = [
@@ -88,25 +97,28 @@ def page(tests: list[Ran], *, commit: str, at: datetime) -> str:
         f"- {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"{sum(test.seconds for test in tests) / 60:.0f} minutes",
         "",
-        "| room | passed | skipped | failed | seconds |",
-        "|---|---|---|---|---|",
+        "Database: where whole cases keep their books. A test with a database in its own name is "
+        "on that one in either run.",
+        "",
+        "| room | database | passed | skipped | failed | seconds |",
+        "|---|---|---|---|---|---|",
         *(
-            f"| {name} | {room.passed:,} | {room.skipped} | {len(room.failed)} | "
+            f"| {name} | {database} | {room.passed:,} | {room.skipped} | {len(room.failed)} | "
             f"{room.seconds:.0f} |"
-            for name, room in sorted(rooms.items())
+            for (name, database), room in sorted(rooms.items())
         ),
         "",
     ]
     if failed:
-        lines += ["Failed:", "", *(f"- `{name}`" for name in failed), ""]
+        lines += ["Failed:", "", *(f"- {name}" for name in failed), ""]
     spoken = [test for test in tests if any(word in test.said for word in FIGURES)]
     if spoken:
         lines += [
             "## Seeds and counts, as the tests print them",
             "",
-            "| test | said |",
-            "|---|---|",
-            *(f"| `{test.name}` | {_cell(test.said)} |" for test in spoken),
+            "| test | database | said |",
+            "|---|---|---|",
+            *(f"| `{test.name}` | {test.database} | {_cell(test.said)} |" for test in spoken),
             "",
         ]
     return "\n".join(lines)

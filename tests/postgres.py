@@ -24,6 +24,8 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL
 
+from ledger.engines import parse_url
+
 _databases = itertools.count(1)
 
 
@@ -69,6 +71,31 @@ class PostgresServer:
             known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
             if known.fetchone() is None:
                 connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+
+
+def connect_to(url: str) -> psycopg.Connection:
+    """A connection of psycopg's own to a database of one of these servers, by its address."""
+    parsed = parse_url(url)
+    return psycopg.connect(
+        host=str(parsed.query["host"]),
+        dbname=parsed.database,
+        user=parsed.username,
+        autocommit=True,
+    )
+
+
+def rows_of(url: str) -> bytes:
+    """Every row of every table of a database, as text, a table after the other."""
+    found = []
+    with connect_to(url) as connection:
+        tables = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+        )
+        for (table,) in tables.fetchall():
+            query = sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(table))
+            with connection.cursor().copy(query) as rows:
+                found += [bytes(row) for row in rows]
+    return b"".join(found)
 
 
 @cache

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +19,7 @@ from typing import Any
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import make_url
 from temporalio.client import Client as TemporalClient
 from temporalio.worker import Worker
 
@@ -23,25 +27,53 @@ from activities.provider import Provider
 from client import Client
 from decisions.library import Library
 from ledger.books import Books
+from ledger.engines import sqlite_file
 from ledger.evidence import EvidenceStore
 from ledger.keys import Keyring
 from ledger.migrate import migrate
 from settings import ROOT, Settings
 from simulation.processes import free_port
 from simulation.servers import TemporalServer, WorkerProcess, environment_of, signing_keys
+from tests.postgres import postgres_server, rows_of
 from tests.sandbox_process import SandboxProcess
 from worker import build_worker
 from workflows.converter import sealing_converter
 
 __all__ = [
     "API_KEY", "MASTER_KEY", "SIGNING_KEY", "WEBHOOK_SECRET", "Stack", "TemporalServer",
-    "WorkerProcess", "environment_of", "free_port", "running_stack", "settings_for",
+    "WorkerProcess", "copied_database", "environment_of", "free_port", "new_database",
+    "running_stack", "settings_for",
 ]  # fmt: skip
 
 API_KEY = "sk_test_redress"
 WEBHOOK_SECRET = "whsec_redress"
 MASTER_KEY = base64.b64encode(bytes(range(32))).decode()
 SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
+
+DATABASE = "REDRESS_TEST_DATABASE"
+"""The variable that says where tests of whole cases keep their books: ``sqlite`` (unless told), or
+``postgresql``."""
+BOOKS_FILE = "books.db"
+
+
+def new_database(folder: Path, database: str = "") -> str:
+    """The address of new books with nothing in them: a file of ``folder``, or a database of this
+    run's PostgreSQL. ``database`` is for tests of both."""
+    wanted = database or os.environ.get(DATABASE, "sqlite")
+    if wanted == "sqlite":
+        return f"sqlite+aiosqlite:///{folder}/{BOOKS_FILE}"
+    assert wanted == "postgresql", f"{DATABASE}: {wanted}; allowed: sqlite, postgresql"
+    server = postgres_server()
+    return server.url(server.new_database())
+
+
+def copied_database(url: str, folder: Path) -> str:
+    """The address of a copy in ``folder``, or beside it, of books that nobody has open."""
+    file = sqlite_file(url)
+    if file is not None:
+        return f"sqlite+aiosqlite:///{shutil.copy(file, folder / BOOKS_FILE)}"
+    server = postgres_server()
+    return server.url(server.new_database(str(make_url(url).database)))
 
 
 @dataclass
@@ -75,6 +107,24 @@ class Stack:
         answer.raise_for_status()
         return answer.json()
 
+    async def kept(self) -> dict[str, bytes]:
+        """All that the stack has written down, by the file it lies in; ``books`` are the books."""
+        files = [
+            path
+            for path in self.folder.rglob("*")
+            if path.is_file() and not path.name.startswith(BOOKS_FILE)
+        ]
+        found = {str(path.relative_to(self.folder)): await bytes_of(path) for path in files}
+        return {**found, "books": await self.kept_books()}
+
+    async def kept_books(self) -> bytes:
+        """SQLite: every byte of its files. PostgreSQL: every row; its files keep what a row was
+        before until VACUUM, and may hold what a row is only compressed."""
+        file = sqlite_file(self.books.url)
+        if file is None:
+            return await asyncio.to_thread(rows_of, self.books.url)
+        return await bytes_of(*file.parent.glob(f"{file.name}*"))
+
     async def effects(self, case_id: str) -> list[dict[str, Any]]:
         """Money movements that the provider made for a case, by its journal."""
         journal = (await self.control("journal?effects=true"))["entries"]
@@ -84,6 +134,13 @@ class Stack:
             if entry["effects"]
             and (entry["params"].get("metadata") or {}).get("case_id") == case_id
         ]
+
+
+async def bytes_of(*files: Path) -> bytes:
+    """Read by another process: closing a file of SQLite's here would drop this process's locks
+    on it (a rule of POSIX), and another process could then delete the log we write to."""
+    read = await asyncio.create_subprocess_exec("cat", *map(str, files), stdout=subprocess.PIPE)
+    return (await read.communicate())[0]
 
 
 def settings_for(folder: Path, database_url: str, sandbox_url: str, **overrides: Any) -> Settings:
@@ -108,10 +165,11 @@ def settings_for(folder: Path, database_url: str, sandbox_url: str, **overrides:
 async def running_stack(
     temporal_address: str, database_url: str = "", **overrides: Any
 ) -> AsyncIterator[Stack]:
-    """Books (SQLite unless given), a sandbox and clients, beside a running Temporal server."""
+    """Books (:func:`new_database` unless given), a sandbox and clients, beside a running Temporal
+    server."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="redress-")))
-        url = database_url or f"sqlite+aiosqlite:///{folder}/books.db"
+        url = database_url or new_database(folder)
         await migrate(url, app_role=None)
         books = await Books.open(url)
         stack.push_async_callback(books.close)

@@ -262,6 +262,16 @@ def test_cases_that_run_are_not_taken_up_again(dev: Dev) -> None:
     assert found["reopened"] == []
 
 
+def test_a_case_that_runs_begins_again_when_the_books_were_restored(
+    dev: Dev, samples: Samples
+) -> None:
+    case_id = samples["sample-04-waits"]["case_id"]
+    before = [dev.command(each, case_id, "--json").json for each in ("show", "timeline")]
+    found = dev.command("reopen", case_id, "--restored", "--json").json
+    assert found == {"open": 1, "reopened": [case_id], "unknown": []}
+    assert [dev.command(each, case_id, "--json").json for each in ("show", "timeline")] == before
+
+
 def test_histories_are_kept_on_demand_and_once(dev: Dev) -> None:
     first = dev.command("archive", "--json").json
     assert first["archived"] >= 1

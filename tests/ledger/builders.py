@@ -10,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from audit.findings import Finding
 from audit.verify import VerifyReport
 from domain.actors import ENGINE, Actor, Role
@@ -22,10 +20,11 @@ from domain.decisions import Decision, RefundMethod
 from domain.money import Money
 from ledger import postings
 from ledger.books import Books
-from ledger.engines import parse_url
+from ledger.engines import sqlite_file
 from ledger.records import ApprovalRow, RefusedAttempt, ReservationScope
 from ledger.tables import APPEND_ONLY
 from ledger.writing import BookTransaction
+from tests.postgres import connect_to
 
 AT = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)
 POLICY_TEXT = "name: refund\nversion: 3\n"
@@ -331,20 +330,13 @@ class Vandal:
                 for statement in statements:
                     connection.execute(statement)
             return
-        parsed = parse_url(self.url)
-        with psycopg.connect(
-            host=str(parsed.query["host"]),
-            dbname=parsed.database,
-            user=parsed.username,
-            autocommit=True,
-        ) as server:
+        with connect_to(self.url) as server:
             for statement in statements:
                 server.execute(statement.encode())
 
     @property
     def file(self) -> Path | None:
-        parsed = parse_url(self.url)
-        return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+        return sqlite_file(self.url)
 
 
 def without_guards(report: VerifyReport) -> list[Finding]:

@@ -1,4 +1,5 @@
-"""A world whose workers are processes of their own, in short attempts and without a cache."""
+"""A world whose workers are processes of their own, in short attempts and without a cache; and a
+Temporal server that a test may kill."""
 
 from __future__ import annotations
 
@@ -17,3 +18,11 @@ async def killing_world(temporal_server: TemporalServer) -> AsyncIterator[World]
         WebProcess(world),
     ):
         yield world
+
+
+@pytest.fixture
+async def own_server() -> AsyncIterator[TemporalServer]:
+    server = TemporalServer()
+    await server.start()
+    yield server
+    server.stop()

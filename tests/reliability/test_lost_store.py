@@ -22,14 +22,6 @@ REFERENCE = "74000000000000000000004"
 
 
 @pytest.fixture
-async def own_server() -> AsyncIterator[TemporalServer]:
-    server = TemporalServer()
-    await server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 async def world(own_server: TemporalServer) -> AsyncIterator[World]:
     async with living_world(own_server.address, attempt_seconds=3) as world:
         yield world

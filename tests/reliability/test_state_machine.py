@@ -56,7 +56,7 @@ from ledger.migrate import migrate
 from ledger.projection import CaseRow
 from ledger.records import StoredTransaction
 from tests.sandbox_process import SandboxProcess
-from tests.stack import API_KEY, SIGNING_KEY
+from tests.stack import API_KEY, SIGNING_KEY, copied_database, new_database
 from tests.workflows.builders import SERVICE
 from tests.workflows.world import POLICIES
 
@@ -73,11 +73,11 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Ground:
-    """What all runs share: a loop, a sandbox, an empty book to copy."""
+    """What all runs share: a loop, a sandbox, the address of empty books to copy."""
 
     runner: asyncio.Runner
     sandbox: SandboxProcess
-    empty_books: Path
+    empty_books: str
     library: Library
     steps: int = 0
     moved: int = 0
@@ -92,9 +92,9 @@ ground: Ground
 @pytest.fixture(scope="module", autouse=True)
 def _ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     global ground
-    empty = tmp_path_factory.mktemp("books") / "empty.db"
+    empty = new_database(tmp_path_factory.mktemp("books"))
     with asyncio.Runner() as runner, SandboxProcess() as sandbox:
-        runner.run(migrate(f"sqlite+aiosqlite:///{empty}", app_role=None))
+        runner.run(migrate(empty, app_role=None))
         ground = Ground(runner, sandbox, empty, Library.load(POLICIES))
         yield
 
@@ -123,11 +123,10 @@ class RefundsUnderWay(RuleBasedStateMachine):
     @initialize()
     def set_up(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="redress-machine-"))
-        shutil.copy(ground.empty_books, self.folder / "books.db")
         ground.run(self._open_everything())
 
     async def _open_everything(self) -> None:
-        self.books = await Books.open(f"sqlite+aiosqlite:///{self.folder}/books.db")
+        self.books = await Books.open(copied_database(ground.empty_books, self.folder))
         self.provider = Provider(API_KEY, base_url=ground.sandbox.url)
         self.http = httpx.AsyncClient(base_url=ground.sandbox.url, timeout=30)
         key = SIGNING_KEY.public_key()

@@ -17,13 +17,14 @@ from ledger.books import Books
 from ledger.migrate import migrate
 from tests.reliability.effects import tally
 from tests.reliability.faulty_books import FaultyBooks
+from tests.stack import new_database
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 async def database_url(tmp_path: Path) -> str:
-    url = f"sqlite+aiosqlite:///{tmp_path}/books.db"
+    url = new_database(tmp_path)
     await migrate(url, app_role=None)
     return url
 

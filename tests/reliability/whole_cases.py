@@ -526,7 +526,7 @@ async def judged_together(ground: Ground, lives: Sequence[Lived]) -> tuple[Tally
         for entry in broken
         if ((entry["response"] or {}).get("error") or {}).get("code") == VIOLATION
     ]
-    for file in world.stack.folder.iterdir():
-        if file.is_file() and SECRET.encode() in file.read_bytes():
-            found.append(f"I11: {file.name} holds what a customer wrote")
+    for name, content in (await world.stack.kept()).items():
+        if SECRET.encode() in content:
+            found.append(f"I11: {name} holds what a customer wrote")
     return counted, found

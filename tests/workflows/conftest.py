@@ -13,7 +13,7 @@ from temporalio.service import RetryConfig
 from client import Client
 from ledger.books import Books
 from ledger.migrate import migrate
-from tests.stack import TemporalServer
+from tests.stack import TemporalServer, new_database
 from tests.workflows.world import WebProcess, World, living_world
 from web.store import open_books
 from workflows.converter import sealing_converter
@@ -35,7 +35,7 @@ async def web(world: World) -> AsyncIterator[WebProcess]:
 @pytest.fixture
 async def fresh_books(tmp_path: Path) -> AsyncIterator[Books]:
     """Books with nothing in them."""
-    url = f"sqlite+aiosqlite:///{tmp_path}/books.db"
+    url = new_database(tmp_path)
     await migrate(url, app_role=None)
     async with open_books(url) as books:
         yield books

@@ -455,7 +455,7 @@ async def books_of(world: World, case: Case) -> list[dict[str, Any]]:
         rows = await reading.execute(
             select(t.cases.c.case_id)
             .where(t.cases.c.charge == case.charge)
-            .order_by(t.cases.c.kind.desc())
+            .order_by(t.cases.c.kind.desc(), t.cases.c.reason)
         )
     return [
         await world.account(Case(world.client.case(row.case_id), case.customer, case.charge))

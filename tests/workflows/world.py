@@ -256,7 +256,8 @@ class World:
         """
         async with self.stack.books.reading() as reading:
             row = await reading.case(case.id)
-            outbox = select(t.outbox.c.topic, t.outbox.c.key).where(t.outbox.c.case_id == case.id)
+            o = t.outbox.c
+            outbox = select(o.topic, o.key).where(o.case_id == case.id).order_by(o.id)
             found = {
                 "row": plain(row),
                 "events": [
