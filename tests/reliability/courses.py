@@ -27,7 +27,7 @@ GENEROUS = "generous"
 """The pack that hears appeals and offers other ways; no case of another goes on."""
 
 POLICIES = {
-    "usd": ("refund", "refund", "patient", *[GENEROUS] * 4, *["asking"] * 3),
+    "usd": ("refund", "patient", *[GENEROUS] * 4, *["asking"] * 3),
     "jpy": ("refund",),
     "kwd": ("refund",),
 }
@@ -102,7 +102,7 @@ OFTEN = {
 }  # fmt: skip
 MEANWHILE = tuple(each for each in Does for _ in range(OFTEN.get(each, 1)))
 MEANWHILE_BY_POLICY = {"asking": (*MEANWHILE, *[Does.EVIDENCE] * 10)}
-AT_AN_END = (*[Does.APPEAL] * 3, *[Does.ACCEPT] * 3, Does.EVIDENCE)
+AT_AN_END = (*[Does.APPEAL] * 3, *[Does.ACCEPT] * 4, Does.EVIDENCE)
 OF_ANYBODY = frozenset({Does.EVIDENCE, Does.APPEAL, Does.ACCEPT})
 """What may be tried on a case that has ended too; most often it is the customer who does."""
 
@@ -161,7 +161,7 @@ class Course:
 
 def course_of(seed: int) -> Course:
     dice = random.Random(seed)
-    currency = dice.choice([*["usd"] * 4, "jpy", "kwd"])
+    currency = dice.choice([*["usd"] * 5, "jpy", "kwd"])
     unit = UNITS[currency]
     asked = unit * dice.choice(
         [dice.randint(1, 5_000), dice.randint(5_001, 10_000), dice.randint(5_001, 90_000)]
