@@ -24,10 +24,12 @@ from domain.linked import (
     ALTERNATIVE_STEP,
     APPEAL_STEP,
     case_id_of,
+    goes_on_from,
     owed_request,
 )
 from domain.refunds import LinkInput, RefundCaseInput, RefundRequest
 from ledger.books import Books
+from ledger.linked import way_taken
 from ledger.projection import CaseRow
 from ledger.reading import Reading
 from ledger.writing import BookTransaction
@@ -56,7 +58,7 @@ async def judges_before(reading: Reading, request: RefundRequest, now: datetime)
     Judges the links of ``request`` against the books; call it under the charge's lock. Raises
     :class:`InvalidRequest` (fields ``appeal_of``, ``alternative_to``) unless the named case is
     about this charge, ended so that it may go on, its time is not over at ``now``, and no other
-    case went on from it.
+    case went on from it, this way or by another that gave something or may yet.
     """
     if request.appeal_of is not None:
         field = "appeal_of"
@@ -89,7 +91,7 @@ async def _askers(reading: Reading, case_id: str | None) -> frozenset[str]:
     found = set()
     while case_id and (opened := await reading.event(case_id, "open")):
         found.add(str(opened.body["requested_by"]["id"]))
-        case_id = opened.body.get("appeal_of") or opened.body.get("alternative_to")
+        case_id = goes_on_from(opened)
     return frozenset(found)
 
 
@@ -117,8 +119,9 @@ async def _check_first(
     reading: Reading, request: RefundRequest, field: str, case_id: str, step: str
 ) -> None:
     linked = await reading.event(case_id, step)
-    if linked is not None and linked.body["case_id"] != case_id_of(request):
-        raise InvalidRequest(field, f"goes on as {linked.body['case_id']} already", "that case")
+    other = linked.body["case_id"] if linked else await way_taken(reading, case_id)
+    if other is not None and other != case_id_of(request):
+        raise InvalidRequest(field, f"goes on as {other} already", "that case")
 
 
 async def link_first(

@@ -49,6 +49,7 @@ from domain.messages import (
 )
 from domain.refunds import RefundResult
 from ledger.evidence import inquiry_of, kept_already
+from ledger.linked import way_taken
 from ledger.projection import CaseRow, slots_of
 from ledger.records import RefusedAttempt, StoredDecision
 from workflows.refund import RefundCase
@@ -362,9 +363,10 @@ class CaseHandle:
     async def appeal(self, by: Actor, text: str, *, click_id: str = "") -> CaseHandle:
         """Ask somebody else to judge a refusal or a decline again; the case that does.
 
-        Possible once, within the policy's time, with something new in ``text``. Whoever said no
-        is kept from deciding again. Raises :class:`Refused` with who said no, until when it could
-        be appealed, or by which case it was; the attempt is on record.
+        Possible once, within the policy's time, with something new in ``text``, and not beside an
+        offer that was taken. Whoever said no is kept from deciding again. Raises :class:`Refused`
+        with who said no, until when it could be appealed, or by which case it was; the attempt is
+        on record.
         """
         click = click_id or uuid.uuid4().hex
         action = DeskAction.APPEAL
@@ -384,9 +386,9 @@ class CaseHandle:
     async def accept(self, by: Actor, way: RefundMethod, *, click_id: str = "") -> CaseHandle:
         """Take, for the customer, what a case offered at its end; the case that pays it.
 
-        Possible once, while the offer stands. What was approved and came back from the bank is
-        paid without asking again; after a refusal the policy decides anew. Raises
-        :class:`Refused`; the attempt is on record.
+        Possible once, while the offer stands, and not beside an appeal that may yet succeed. What
+        was approved and came back from the bank is paid without asking again; after a refusal the
+        policy decides anew. Raises :class:`Refused`; the attempt is on record.
         """
         click = click_id or uuid.uuid4().hex
         action = DeskAction.ACCEPT
@@ -438,8 +440,12 @@ class CaseHandle:
         step = APPEAL_STEP if action is DeskAction.APPEAL else ALTERNATIVE_STEP
         async with self.client.books.reading() as reading:
             linked = await reading.event(self.case_id, step)
+            other = await way_taken(reading, self.case_id)
         if linked is not None:
             message = f"it goes on as {next_id} since {linked.occurred_at:%Y-%m-%d %H:%M} UTC"
+            await self._refused(action, by, click, RefusalCode.ALREADY_DECIDED, message)
+        if other is not None:
+            message = f"it goes on as {other}; allowed: when that has ended and gave nothing"
             await self._refused(action, by, click, RefusalCode.ALREADY_DECIDED, message)
         if _now() > parse_instant(last):
             message = f"the time for it ended at {parse_instant(last):%Y-%m-%d %H:%M} UTC"

@@ -14,6 +14,7 @@ from domain.cases import CaseKind, EventKind, Outcome, case_id_for
 from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest
 from domain.refunds import DecideInput, LinkInput, RefundRequest
+from ledger.linked import way_taken
 from tests.activities.office import MONDAY, Case, Office
 from tests.ledger.builders import decision, event, opened_body
 from tests.workflows.builders import AGENT, FINANCE, LEAD, MEDIUM, SERVICE, a_request
@@ -194,6 +195,37 @@ async def test_a_case_goes_on_once_each_way(office: Office, is_appeal: bool) -> 
     }
     await went_on(office, case, **fields)
     assert await judges(office, second(case)) == {SERVICE.id}
+
+
+async def test_a_case_goes_on_no_other_way_beside_one_that_gave_or_may_yet_give(
+    office: Office,
+) -> None:
+    case = await refused(office)
+    about = {"alternative_to": case.id, "alternative": RefundMethod.ACCOUNT_CREDIT}
+    taken = await went_on(office, case, **about, reason="courtesy")
+    why = f"goes on as {taken.id} already"
+    await no(office, appeal(case), "appeal_of", why, "that case")
+    await office.send(taken)
+    assert (await office.row(taken)).outcome is Outcome.CREDITED
+    await no(office, appeal(case), "appeal_of", why, "that case")
+
+
+async def test_what_was_given_on_one_branch_of_a_chain_is_seen_from_the_other(
+    office: Office,
+) -> None:
+    case = await refused(office)
+    second = await went_on(office, case, appeal_of=case.id, text="sealed news")
+    assert (await office.row(second)).outcome is Outcome.REFUSED
+    assert await way_taken_from(office, second) is None
+    about = {"alternative_to": case.id, "alternative": RefundMethod.ACCOUNT_CREDIT}
+    taken = await went_on(office, case, **about, reason="courtesy")
+    assert await way_taken_from(office, second) == taken.id
+    assert await way_taken_from(office, taken) is None, "the appeal was in vain"
+
+
+async def way_taken_from(office: Office, case: Case) -> str | None:
+    async with office.books.reading() as reading:
+        return await way_taken(reading, case.id)
 
 
 async def test_only_a_way_that_was_offered_is_taken(office: Office) -> None:

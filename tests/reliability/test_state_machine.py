@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -40,7 +41,9 @@ from audit.verify import verify
 from decisions.library import Library
 from domain.actors import Actor, Role, sign
 from domain.approvals import Action, Answer
-from domain.cases import CaseKind, Status, case_id_for
+from domain.cases import A_NO, Outcome, Status
+from domain.decisions import RefundMethod
+from domain.linked import alternative_request, appeal_request, case_id_of, owed_request
 from domain.provider import Chargeback
 from domain.refunds import (
     DecideInput,
@@ -55,6 +58,8 @@ from ledger.books import Books
 from ledger.migrate import migrate
 from ledger.projection import CaseRow
 from ledger.records import StoredTransaction
+from tests.reliability.courses import GENEROUS
+from tests.reliability.effects import first_of
 from tests.sandbox_process import SandboxProcess
 from tests.stack import API_KEY, SIGNING_KEY, copied_database, new_database
 from tests.workflows.builders import SERVICE
@@ -64,6 +69,7 @@ T = TypeVar("T")
 
 SEED = 20261122
 LEAST_SHARE_PERCENT = 30
+MAY_GO_ON = A_NO | {Outcome.FAILED_AT_BANK}
 MONDAY = datetime(2027, 3, 1, 15, tzinfo=UTC)
 CAPTURED = 100_000
 FAULTS = ("lost_after_commit", "reset_before", "status_409", "status_429", "status_503")
@@ -117,6 +123,7 @@ class RefundsUnderWay(RuleBasedStateMachine):
         self.now = MONDAY
         self.cases: list[Known] = []
         self.charges: list[str] = []
+        self.ended: list[str] = []
         self.statuses: dict[str, Status] = {}
         self.before = (0, 0)
 
@@ -158,18 +165,19 @@ class RefundsUnderWay(RuleBasedStateMachine):
         place=st.integers(0, 1),
         amount=st.sampled_from([2_000, 4_000, 9_000, 30_000, 60_000]),
         credit=st.sampled_from([False, False, False, True]),
+        policy=st.sampled_from(["refund", "refund", GENEROUS]),
     )
-    def open(self, place: int, amount: int, credit: bool) -> None:
-        ground.run(self._open(self.charges[place], amount, credit))
-
-    async def _open(self, charge: str, amount: int, credit: bool) -> None:
+    def open(self, place: int, amount: int, credit: bool, policy: str) -> None:
         request = RefundRequest(
             request_id=f"machine-{next(_numbers)}-{self.customer}",
-            customer=self.customer, charge=charge, amount_minor=amount, currency="usd",
-            reason="courtesy" if amount == 4_000 else "other",
-            requested_by=SERVICE, consents_to_credit=credit,
+            customer=self.customer, charge=self.charges[place], amount_minor=amount,
+            currency="usd", reason="courtesy" if amount == 4_000 else "other",
+            requested_by=SERVICE, consents_to_credit=credit, policy=policy,
         )  # fmt: skip
-        case_id = case_id_for(CaseKind.REFUND, request.request_id)
+        ground.run(self._decide(request))
+
+    async def _decide(self, request: RefundRequest) -> None:
+        case_id = case_id_of(request)
         asked = DecideInput(case_id=case_id, request=request, now=self.now)
         try:
             made = await self.act(case_id, self.decisions.decide_refund, asked)
@@ -178,8 +186,40 @@ class RefundsUnderWay(RuleBasedStateMachine):
             return
         again = await self.act(case_id, self.decisions.decide_refund, asked, attempt=2)
         assert again == made, "a decision that is asked for again is the same"
-        if (await self.row(case_id)).status is not Status.CLOSED:
-            self.cases.append(Known(case_id, charge, made))
+        is_known = case_id in {known.id for known in self.cases}
+        if (await self.row(case_id)).status is not Status.CLOSED and not is_known:
+            self.cases.append(Known(case_id, request.charge, made))
+
+    @precondition(lambda self: self.ended)
+    @rule(data=st.data())
+    def appeal(self, data: st.DataObject) -> None:
+        ground.run(self._go_on(data.draw(st.sampled_from(self.ended)), is_appeal=True))
+
+    @precondition(lambda self: self.ended)
+    @rule(data=st.data())
+    def pay_another_way(self, data: st.DataObject) -> None:
+        ground.run(self._go_on(data.draw(st.sampled_from(self.ended)), is_appeal=False))
+
+    async def _go_on(self, case_id: str, *, is_appeal: bool) -> None:
+        """By a case of its own, whether it may or not."""
+        async with self.books.reading() as reading:
+            opened = await reading.event(case_id, "open")
+            closing = await reading.event(case_id, "close")
+            stored = await reading.decision(case_id)
+        assert opened is not None
+        assert closing is not None
+        assert stored is not None
+        facts, row = stored.decision.facts, await self.row(case_id)
+        came_back = row.outcome is Outcome.FAILED_AT_BANK
+        authority = stored.authority(row.charge) if came_back else None
+        if is_appeal:
+            request = appeal_request(opened, facts, SERVICE, "What is new.")
+        elif authority is not None and closing.body["goes_on"]:
+            request = owed_request(opened, closing, facts, authority)
+        else:
+            credit = RefundMethod.ACCOUNT_CREDIT
+            request = alternative_request(opened, facts, SERVICE, credit, authority)
+        await self._decide(request)
 
     @precondition(lambda self: self.waiting())
     @rule(data=st.data(), action=st.sampled_from([*([Action.APPROVE] * 4), *Action]))
@@ -192,7 +232,7 @@ class RefundsUnderWay(RuleBasedStateMachine):
         slot = slots[known.filled] if action is not Action.WITHDRAW else None
         signed = sign(
             SIGNING_KEY,
-            actor=Actor(id=f"finance-{known.filled}", role=Role.FINANCE),
+            actor=Actor(id=f"finance-{known.filled}-{known.id}", role=Role.FINANCE),
             action=action.value, case_id=known.id, digest=known.decision.digest,
             click_id=f"click-{next(_numbers)}", at=self.now,
         )  # fmt: skip
@@ -310,6 +350,16 @@ class RefundsUnderWay(RuleBasedStateMachine):
             transactions = await reading.ledger_transactions()
             rows = await reading.cases(limit=1_000)
         self.statuses = {row.case_id: row.status for row in rows}
+        self.ended = [
+            row.case_id for row in rows if row.policy == GENEROUS and row.outcome in MAY_GO_ON
+        ]
+        by_id = {row.case_id: row for row in rows}
+        standing: Counter[str] = Counter()
+        for x in transactions:
+            if x.step in ("post", "reversal"):
+                standing[first_of(x.case_id, by_id)] += 1 if x.step == "post" else -1
+        twice = [first for first, times in standing.items() if times > 1]
+        assert not twice, f"I2: given more than once along the chains of {twice}"
         effects = await self.effects()
         for known in self.cases:
             made = await self.effects(known.id)

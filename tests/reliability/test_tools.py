@@ -15,6 +15,7 @@ from temporalio.testing import ActivityEnvironment
 from domain.cases import CaseKind
 from ledger.books import Books
 from ledger.migrate import migrate
+from tests.ledger.builders import opened
 from tests.reliability.effects import tally
 from tests.reliability.faulty_books import FaultyBooks
 from tests.stack import new_database
@@ -37,8 +38,8 @@ async def books(database_url: str) -> AsyncIterator[FaultyBooks]:
     await books.close()
 
 
-def moved(case_id: str) -> dict[str, Any]:
-    return {"params": {"metadata": {"case_id": case_id}}, "effects": ["re_1"]}
+def moved(case_id: str, effect: str = "re_1") -> dict[str, Any]:
+    return {"params": {"metadata": {"case_id": case_id}}, "effects": [effect]}
 
 
 async def test_movements_that_are_double_or_not_in_the_books_are_counted_and_told(
@@ -56,6 +57,39 @@ async def test_movements_that_are_double_or_not_in_the_books_are_counted_and_tol
     assert counted.unwanted == ("refund-a", "refund-b")
     assert (counted.books, counted.provider) == ({}, {"usd": 300})
     assert len(counted.faults) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "effect", "again"),
+    [
+        ("failed", "cbtxn_1", ()),
+        ("succeeded", "cbtxn_1", ("refund-a",)),
+        ("succeeded", "re_2", ("refund-a",)),
+        ("canceled", "re_2", ()),
+    ],
+)
+async def test_what_is_given_twice_along_a_chain_is_told_unless_it_came_back(
+    books: Books, status: str, effect: str, again: tuple[str, ...]
+) -> None:
+    async with books.transaction() as tx:
+        for row in (
+            opened("refund-a"),
+            opened("refund-b", alternative_to="refund-a"),
+            opened("refund-c", appeal_of="refund-b"),
+        ):
+            await tx.append_event(row)
+    journal = {"entries": [moved("refund-a"), moved("refund-c", effect)]}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        told: dict[str, Any] = journal if "journal" in path else {"by_currency": {}}
+        return httpx.Response(200, json={"status": status} if "refunds" in path else told)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        counted = await tally(books, http, "http://sandbox")
+    assert counted.again == again
+    assert counted.double == ()
+    assert any("goes on from it" in fault for fault in counted.faults) is bool(again)
 
 
 @pytest.mark.parametrize(

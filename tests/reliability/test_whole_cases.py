@@ -18,7 +18,9 @@ import pytest
 import uvloop
 
 from tests.reliability.courses import course_of
-from tests.reliability.whole_cases import ground_for_seeds, judged_together, live_all
+from tests.reliability.judging import judged_together
+from tests.reliability.lives import Met
+from tests.reliability.whole_cases import ground_for_seeds, live_all
 from tests.stack import TemporalServer
 
 FIRST = 20261130000
@@ -32,7 +34,8 @@ def test_some_whole_cases_with_random_faults_keep_every_invariant(
     temporal_server: TemporalServer,
 ) -> None:
     one = os.environ.get("REDRESS_SEED")
-    live_and_judge(temporal_server, [int(one)] if one else range(FIRST, FIRST + SOME))
+    met = live_and_judge(temporal_server, [int(one)] if one else range(FIRST, FIRST + SOME))
+    assert one or set(met) == set(Met), "a case that goes on or asks is among them, of each kind"
 
 
 @pytest.mark.deep
@@ -49,12 +52,13 @@ def test_a_seed_is_one_course_for_ever() -> None:
     assert len({repr(course_of(seed)) for seed in range(FIRST, FIRST + SOME)}) == SOME
 
 
-def live_and_judge(server: TemporalServer, seeds: Sequence[int]) -> None:
+def live_and_judge(server: TemporalServer, seeds: Sequence[int]) -> Counter[Met]:
+    """How often what was met along these lives."""
     # the worker's own loop: the lives of a thousand cases are its work
-    uvloop.run(_live_and_judge(server.address, seeds))
+    return uvloop.run(_live_and_judge(server.address, seeds))
 
 
-async def _live_and_judge(address: str, seeds: Sequence[int]) -> None:
+async def _live_and_judge(address: str, seeds: Sequence[int]) -> Counter[Met]:
     async with ground_for_seeds(address) as ground:
         began = time.monotonic()
         lives = await live_all(ground, seeds)
@@ -62,15 +66,19 @@ async def _live_and_judge(address: str, seeds: Sequence[int]) -> None:
         counted, together = await judged_together(ground, lives)
     moved = sum(lived.effects > 0 for lived in lives)
     share = 100 * moved / len(lives)
-    ends = Counter(str(lived.outcome or "refused as input") for lived in lives)
+    ends = Counter(str(outcome) for lived in lives for outcome in lived.outcomes)
+    met = sum((lived.met for lived in lives), Counter[Met]())
     print(
-        f"seeds {seeds[0]} to {seeds[-1]}: {len(lives)} lives, {len(lives) / minutes:.0f} seeds a "
-        f"minute, {share:.0f} % moved money; database faults {dict(ground.books.struck)}"
+        f"seeds {seeds[0]} to {seeds[-1]}: {len(lives)} lives of {ends.total()} cases, "
+        f"{len(lives) / minutes:.0f} seeds a minute, {share:.0f} % moved money; "
+        f"database faults {dict(ground.books.struck)}"
     )
+    print({str(each): number for each, number in met.most_common()})
     print(dict(ends.most_common()))
     print(counted)
     wrong = [
-        f"seed {lived.seed} ({lived.case.id if lived.case else 'no case'}): {fault}"
+        f"seed {lived.course.seed} ({', '.join(case.id for case in lived.cases) or 'no case'}): "
+        f"{fault}"
         for lived in lives
         for fault in lived.faults
     ]
@@ -79,3 +87,4 @@ async def _live_and_judge(address: str, seeds: Sequence[int]) -> None:
     assert len(lives) == len(seeds)
     if len(seeds) >= SOME:
         assert share >= LEAST_SHARE_PERCENT
+    return met

@@ -274,6 +274,33 @@ async def test_what_a_refusal_offers_is_taken_once(world: World) -> None:
     await world.assert_sound()
 
 
+async def test_what_a_refusal_offers_is_taken_instead_of_an_appeal_and_not_beside_it(
+    world: World,
+) -> None:
+    case = await refused_case(world)
+    appealed = as_case(case, await case.handle.appeal(CUSTOMER, NEWS))
+    await appealed.handle.decided()
+    with pytest.raises(Refused) as no:
+        await case.handle.accept(CUSTOMER, CREDIT)
+    assert no.value.code == RefusalCode.ALREADY_DECIDED
+    assert appealed.id in no.value.message
+    await appealed.handle.decline(FINANCE)
+    await world.result(appealed)
+    taken = as_case(case, await case.handle.accept(CUSTOMER, CREDIT))
+    assert (await world.result(taken)).outcome is Outcome.CREDITED
+    await world.assert_sound()
+
+
+async def test_who_took_what_a_refusal_offers_appeals_it_no_more(world: World) -> None:
+    case = await refused_case(world)
+    taken = as_case(case, await case.handle.accept(CUSTOMER, CREDIT))
+    assert (await world.result(taken)).outcome is Outcome.CREDITED
+    with pytest.raises(Refused) as no:
+        await case.handle.appeal(CUSTOMER, NEWS)
+    assert no.value.code == RefusalCode.ALREADY_DECIDED
+    assert taken.id in no.value.message
+
+
 async def test_what_was_not_offered_is_not_taken(world: World) -> None:
     case = await refused_case(world, reason="unused_period")
     with pytest.raises(Refused, match="allowed: plan_change"):
