@@ -215,6 +215,34 @@ def test_an_office_that_opens_in_an_hour_that_there_was_not_opens_when_the_clock
     assert found == at(2027, 3, 14, 3, 5)
 
 
+@pytest.mark.parametrize(
+    ("zone", "day", "opens", "first_minute_ends"),
+    [
+        # put back over it: of two half past ones (or twos), the first
+        ("America/New_York", (2026, 11, 1), 90, (2026, 11, 1, 5, 31)),
+        ("Europe/Madrid", (2026, 10, 25), 150, (2026, 10, 25, 0, 31)),
+        # put forward over it: the instant of that, east and west of Greenwich
+        ("America/New_York", (2026, 3, 8), 150, (2026, 3, 8, 7, 1)),
+        ("Europe/Madrid", (2026, 3, 29), 151, (2026, 3, 29, 1, 1)),
+        # on the very edges of the gap
+        ("Europe/Madrid", (2026, 3, 29), 120, (2026, 3, 29, 1, 1)),
+        ("Europe/Madrid", (2026, 3, 29), 180, (2026, 3, 29, 1, 1)),
+    ],
+)
+def test_an_office_opens_when_its_hour_is_first_shown(
+    zone: str,
+    day: tuple[int, int, int],
+    opens: int,
+    first_minute_ends: tuple[int, int, int, int, int],
+) -> None:
+    known = calendar(zone=zone, weekend=frozenset[int](), holidays=frozenset())
+    received = datetime(*day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    office = OfficeHours(open=opens, close=opens + 120)
+    assert known.after_office_minutes(received, 1, office) == datetime(
+        *first_minute_ends, tzinfo=UTC
+    )
+
+
 def test_office_minutes_past_the_known_holidays_are_an_error_and_not_a_guess() -> None:
     last = at(2027, 12, 31, 17, 50)
     assert calendar().after_office_minutes(last, 10, NINE_TO_SIX) == at(2027, 12, 31, 18)

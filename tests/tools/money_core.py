@@ -99,6 +99,13 @@ _EQUIVALENT = {
     "a decision is stored of a case in the books only": (
         "activities/authority.py check_authority: case is None or stored is None -> stored is None",
     ),
+    "the hours of the day before were over when it was received": (
+        "domain/deadlines.py BusinessCalendar.after_office_minutes: 1 -> 2",
+    ),
+    "what falls into a gap is never shown": (
+        "domain/deadlines.py _first_shown: at.astimezone(zone).replace(tzinfo=None) < wanted -> "
+        "at.astimezone(zone).replace(tzinfo=None) <= wanted",
+    ),
     "nothing left is zero in either branch": (
         "domain/money.py refundable_remainder: left.amount_minor > 0 -> left.amount_minor >= 0",
         "domain/money.py refundable_remainder: 0 -> -1",
