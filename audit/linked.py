@@ -10,7 +10,7 @@ from audit.findings import Findings
 from domain.approvals import Verdict
 from domain.cases import EventKind
 from domain.decisions import RefundVerdict
-from domain.linked import ALTERNATIVE_STEP, APPEAL_STEP, goes_on_from
+from domain.linked import ALTERNATIVE_STEP, APPEAL_STEP
 from domain.money import Money, total
 from domain.refunds import Authority
 from ledger.linked import way_taken
@@ -43,11 +43,10 @@ async def check_linked(
         elif await reading.event(first, "close") is None:
             _add(found, "I13", file, f"it goes on from {first}, which has not ended")
         await _check_judges(reading, file, first, found, with_verdicts=field == "appeal_of")
+        await _check_one_way(reading, file, found)
     if not body.get("authorised_by"):
         await _check_drawn(reading, file, found)
     _check_owing(file, found, now)
-    if goes_on_from(file.events[0]) and file.of_kind(EventKind.ACCEPTED):
-        await _check_one_way(reading, file, found)
     if body.get("authorised_by") and file.of_kind(EventKind.ACCEPTED):
         await _check_authority(reading, file, body["authorised_by"], found)
 
@@ -87,7 +86,8 @@ async def _check_drawn(reading: Reading, file: CaseFile, found: Findings) -> Non
 
 
 async def _check_one_way(reading: Reading, file: CaseFile, found: Findings) -> None:
-    other = None if file.of_kind(EventKind.FAILED) else await way_taken(reading, file.case_id)
+    has_paid = file.of_kind(EventKind.ACCEPTED) and not file.of_kind(EventKind.FAILED)
+    other = await way_taken(reading, file.case_id) if has_paid else None
     if other is not None:
         _add(found, "I4", file, f"it moved money, and so did {other}, or may yet, for the same")
 

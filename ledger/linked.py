@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.cases import ASKED_IN_VAIN, Outcome
-from domain.linked import ALTERNATIVE_STEP, APPEAL_STEP, goes_on_from
+from domain.linked import ALTERNATIVE_STEP, APPEAL_STEP
 from ledger.reading import Reading
 
 _IN_VAIN = ASKED_IN_VAIN | {Outcome.WITHDRAWN}
@@ -21,8 +21,8 @@ async def way_taken(reading: Reading, case_id: str) -> str | None:
     first: str | None = case_id
     while first is not None and first not in before:  # nor are books that were edited endless
         before.append(first)
-        opened = await reading.event(first, "open")
-        first = goes_on_from(opened) if opened else None
+        row = await reading.case(first)
+        first = row.goes_on_from if row else None
     chain = [before[-1]]
     for at in chain:  # those that go on from it are appended meanwhile
         row = await reading.case(at)

@@ -137,8 +137,7 @@ async def test_cases_that_go_on_from_each_other_are_read_to_an_end(sqlite_books:
             await tx.append_event(opened(case_id, request_id=case_id, appeal_of=other))
             link = event(EventKind.LINKED, body, case_id=case_id, step="link:appeal")
             await tx.append_event(link)
-            await refund.open_and_decide(tx)
-            await refund.accept(tx)
+        await refund.settling(sqlite_books)
     report = await verify(sqlite_books)
     endless = {f.row for f in report.findings if f.invariant == "I13"}
     assert endless == {f"{a}:opened", f"{b}:opened"}
