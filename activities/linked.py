@@ -24,7 +24,6 @@ from domain.linked import (
     ALTERNATIVE_STEP,
     APPEAL_STEP,
     case_id_of,
-    goes_on_from,
     owed_request,
 )
 from domain.refunds import LinkInput, RefundCaseInput, RefundRequest
@@ -91,7 +90,7 @@ async def _askers(reading: Reading, case_id: str | None) -> frozenset[str]:
     found = set()
     while case_id and (opened := await reading.event(case_id, "open")):
         found.add(str(opened.body["requested_by"]["id"]))
-        case_id = goes_on_from(opened)
+        case_id = opened.body.get("appeal_of") or opened.body.get("alternative_to")
     return frozenset(found)
 
 

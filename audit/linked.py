@@ -13,6 +13,7 @@ from domain.decisions import RefundVerdict
 from domain.linked import ALTERNATIVE_STEP, APPEAL_STEP
 from domain.money import Money, total
 from domain.refunds import Authority
+from ledger.linked import way_taken
 from ledger.reading import Reading
 from ledger.records import ReservationScope, ReservationState
 
@@ -24,9 +25,10 @@ async def check_linked(
     reading: Reading, file: CaseFile, found: Findings, now: datetime | None
 ) -> None:
     """I13: the case that an appeal or an alternative names, names it in turn, and has ended. I4:
-    money that moved on another case's decision moved on exactly that one, with its approvals. I5:
-    nobody who said no, or asked, decided what follows; and of what was granted once, no more
-    moved than that. I6: what a case owes at its end is paid by another, by ``now``.
+    money that moved on another case's decision moved on exactly that one, with its approvals; of
+    what was granted once, no more moved than that; and a claim is given one way only. I5: nobody
+    who said no, or asked, decided what follows. I6: what a case owes at its end is paid by
+    another, by ``now``.
     """
     if not file.is_legible or not file.events or file.events[0].kind is not EventKind.OPENED:
         return
@@ -41,6 +43,7 @@ async def check_linked(
         elif await reading.event(first, "close") is None:
             _add(found, "I13", file, f"it goes on from {first}, which has not ended")
         await _check_judges(reading, file, first, found, with_verdicts=field == "appeal_of")
+        await _check_one_way(reading, file, found)
     if not body.get("authorised_by"):
         await _check_drawn(reading, file, found)
     _check_owing(file, found, now)
@@ -80,6 +83,13 @@ async def _check_drawn(reading: Reading, file: CaseFile, found: Findings) -> Non
     moved = total([*(each.amount for each in drawn), *own], currency)
     if drawn and granted[-1] < moved:
         _add(found, "I4", file, f"{moved} moved, or is held, on {granted[-1]} that it granted")
+
+
+async def _check_one_way(reading: Reading, file: CaseFile, found: Findings) -> None:
+    has_paid = file.of_kind(EventKind.ACCEPTED) and not file.of_kind(EventKind.FAILED)
+    other = await way_taken(reading, file.case_id) if has_paid else None
+    if other is not None:
+        _add(found, "I4", file, f"it moved money, and so did {other}, or may yet, for the same")
 
 
 def _check_owing(file: CaseFile, found: Findings, now: datetime | None) -> None:

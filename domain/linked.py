@@ -101,11 +101,6 @@ def owed_request(
     return alternative_request(opened, facts, by, RefundMethod(way), authority)
 
 
-def goes_on_from(opened: CaseEvent) -> str | None:
-    """The case that one names in its opening as the one before it."""
-    return opened.body.get("appeal_of") or opened.body.get("alternative_to")
-
-
 def case_id_of(request: RefundRequest) -> str:
     return case_id_for(CaseKind.REFUND, request.request_id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.cases import ASKED_IN_VAIN, Outcome
-from domain.linked import ALTERNATIVE_STEP, APPEAL_STEP, goes_on_from
+from domain.linked import ALTERNATIVE_STEP, APPEAL_STEP
 from ledger.reading import Reading
 
 _IN_VAIN = ASKED_IN_VAIN | {Outcome.WITHDRAWN}
@@ -17,15 +17,18 @@ async def way_taken(reading: Reading, case_id: str) -> str | None:
     A no may be appealed and may offer another way, and whoever took one of the two and was given
     it would be given it again by the other. Call it under the charge's lock to rely on it.
     """
-    before = [case_id]
-    while (opened := await reading.event(before[-1], "open")) and (first := goes_on_from(opened)):
+    before: list[str] = []
+    first: str | None = case_id
+    while first is not None and first not in before:  # nor are books that were edited endless
         before.append(first)
-    waiting = [before[-1]]
-    while waiting:
-        at = waiting.pop()
+        row = await reading.case(first)
+        first = row.goes_on_from if row else None
+    chain = [before[-1]]
+    for at in chain:  # those that go on from it are appended meanwhile
         row = await reading.case(at)
         if at not in before and (row is None or row.outcome not in _IN_VAIN):
             return at
         links = [await reading.event(at, step) for step in (APPEAL_STEP, ALTERNATIVE_STEP)]
-        waiting += [str(link.body["case_id"]) for link in links if link is not None]
+        found = [str(link.body["case_id"]) for link in links if link is not None]
+        chain += [each for each in found if each not in chain]
     return None

@@ -75,6 +75,11 @@ class CaseRow(BaseModel):
     alternative_to: str | None = None
     events: int = 0
 
+    @property
+    def goes_on_from(self) -> str | None:
+        """The case before it in a chain."""
+        return self.appeal_of or self.alternative_to
+
     def is_unanswered(self, now: datetime) -> bool:
         """Whether the customer should have had a first answer before ``now`` and has none."""
         return (

@@ -88,6 +88,61 @@ async def test_an_appeal_that_was_decided_by_its_first_judge_is_found(
     }
 
 
+@pytest.mark.parametrize("gave_nothing", [False, True])
+async def test_a_claim_that_was_given_two_ways_is_found(
+    sqlite_books: Books, gave_nothing: bool
+) -> None:
+    """An appeal succeeds, and what the refusal offered instead is taken too."""
+    first = REFUND.case_id
+    appeal = replace(REFUND, case_id="refund-b", provider_id="re_2", slots=())
+    instead = replace(REFUND, case_id="refund-c", provider_id="re_3", slots=())
+    ways = {"appeal": appeal.case_id, "alternative": instead.case_id}
+    begun = [
+        opened(first),
+        opened(appeal.case_id, request_id="b", appeal_of=first),
+        opened(instead.case_id, request_id="c", alternative_to=first),
+        *(
+            event(EventKind.LINKED, {"case_id": case_id, "why": why}, step=f"link:{why}")
+            for why, case_id in ways.items()
+        ),
+    ]
+    async with sqlite_books.transaction() as tx:
+        for told in begun:
+            await tx.append_event(told)
+    report = await written(
+        sqlite_books,
+        appeal.open_and_decide,
+        appeal.void if gave_nothing else appeal.accept,
+        instead.open_and_decide,
+        instead.accept,
+    )
+    twice = {f.row: f.sentence for f in report.findings if "for the same" in f.sentence}
+    said = "it moved money, and so did {}, or may yet, for the same"
+    assert twice == (
+        {}
+        if gave_nothing
+        else {
+            f"{appeal.case_id}:opened": said.format(instead.case_id),
+            f"{instead.case_id}:opened": said.format(appeal.case_id),
+        }
+    )
+
+
+async def test_cases_that_go_on_from_each_other_are_read_to_an_end(sqlite_books: Books) -> None:
+    a, b = "refund-a", "refund-b"
+    for case_id, other in ((a, b), (b, a)):
+        body = {"case_id": other, "why": "appeal"}
+        refund = replace(REFUND, case_id=case_id, provider_id=f"re_{case_id}", slots=())
+        async with sqlite_books.transaction() as tx:
+            await tx.append_event(opened(case_id, request_id=case_id, appeal_of=other))
+            link = event(EventKind.LINKED, body, case_id=case_id, step="link:appeal")
+            await tx.append_event(link)
+        await refund.settling(sqlite_books)
+    report = await verify(sqlite_books)
+    endless = {f.row for f in report.findings if f.invariant == "I13"}
+    assert endless == {f"{a}:opened", f"{b}:opened"}
+
+
 async def test_money_that_moves_on_a_decision_that_was_not_made_is_found(
     sqlite_books: Books,
 ) -> None:

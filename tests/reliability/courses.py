@@ -206,7 +206,10 @@ def _approvals(dice: random.Random) -> tuple[Turn, ...]:
 
 def _turn(dice: random.Random, unit: int, among: Sequence[Does]) -> Turn:
     does = dice.choice(among)
-    likely = {Does.APPROVE: (LEAD, FINANCE), **dict.fromkeys(OF_ANYBODY, (CUSTOMER,) * 6)}
+    likely = {
+        **dict.fromkeys((Does.APPROVE, Does.JUDGE), (LEAD, FINANCE)),
+        **dict.fromkeys(OF_ANYBODY, (CUSTOMER,) * 6),
+    }
     return Turn(
         does=does,
         by=dice.choice((*likely.get(does, ()), *PEOPLE)),

@@ -125,11 +125,8 @@ async def tally(books: Books, http: httpx.AsyncClient, sandbox_url: str) -> Tall
 
 def first_of(case_id: str, rows: Mapping[str, CaseRow]) -> str:
     """The case with which the chain began, whichever way it went on."""
-    while row := rows.get(case_id):
-        before = row.appeal_of or row.alternative_to
-        if before is None:
-            break
-        case_id = before
+    while (row := rows.get(case_id)) and row.goes_on_from is not None:
+        case_id = row.goes_on_from
     return case_id
 
 

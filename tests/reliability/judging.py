@@ -151,7 +151,7 @@ class _Judge:
         self._judge_charge(charge, sum(credited), rows, {each.request_id for each in found})
 
     async def _judge_link(self, row: CaseRow, rows: dict[str, CaseRow]) -> None:
-        first_id = row.appeal_of or row.alternative_to
+        first_id = row.goes_on_from
         is_first = row.case_id == self.lived.cases[0].id
         self.must(is_first is (first_id is None), "I13", f"{row.case_id} goes on from {first_id}")
         if first_id is None:

@@ -191,14 +191,9 @@ class RefundsUnderWay(RuleBasedStateMachine):
             self.cases.append(Known(case_id, request.charge, made))
 
     @precondition(lambda self: self.ended)
-    @rule(data=st.data())
-    def appeal(self, data: st.DataObject) -> None:
-        ground.run(self._go_on(data.draw(st.sampled_from(self.ended)), is_appeal=True))
-
-    @precondition(lambda self: self.ended)
-    @rule(data=st.data())
-    def pay_another_way(self, data: st.DataObject) -> None:
-        ground.run(self._go_on(data.draw(st.sampled_from(self.ended)), is_appeal=False))
+    @rule(data=st.data(), is_appeal=st.booleans())
+    def appeal_or_pay_another_way(self, data: st.DataObject, is_appeal: bool) -> None:
+        ground.run(self._go_on(data.draw(st.sampled_from(self.ended)), is_appeal=is_appeal))
 
     async def _go_on(self, case_id: str, *, is_appeal: bool) -> None:
         """By a case of its own, whether it may or not."""

@@ -2,7 +2,7 @@
 
 Every failure names its seed, and the seed is the whole course. To live one again:
 
-    REDRESS_SEED=20261130017 python -m pytest tests/reliability/test_whole_cases.py -k some -s
+    REDRESS_SEED=20261130137 python -m pytest tests/reliability/test_whole_cases.py -k some -s
 
 ``REDRESS_SEEDS`` is how many seeds the deep test lives (1,000 unless told).
 """
@@ -23,7 +23,7 @@ from tests.reliability.lives import Met
 from tests.reliability.whole_cases import ground_for_seeds, live_all
 from tests.stack import TemporalServer
 
-FIRST = 20261130000
+FIRST = 20261130132
 SOME = 25
 LEAST_SHARE_PERCENT = 30
 DEEP_PARTS = 4

@@ -72,6 +72,7 @@ MONEY_CORE = (
     Core("ledger/postings.py", ("tests/ledger/test_postings.py",)),
     Core("activities/authority.py", ("tests/activities/test_authority.py",)),
     Core("activities/linked.py", ("tests/activities/test_linked.py",), is_held=False),
+    Core("ledger/linked.py", ("tests/activities/test_linked.py",), is_held=False),
     Core("activities/payments.py", ("tests/activities/test_payments.py",), is_held=False),
     Core(
         "decisions/pack.py",
