@@ -49,7 +49,7 @@ test: lint ## Lint, types and every test that is not a long matrix
 test-deep: lint ## Everything, the long matrices and both databases; then the report in docs/
 	@mkdir -p var
 	@echo '· tests, all of them'
-	@code=0; run="$(PY) -m pytest -n 2 --dist worksteal -o junit_logging=system-out"; \
+	@code=0; run="$(PY) -m pytest -n 2 -o junit_logging=system-out"; \
 	REDRESS_TEST_DATABASE=sqlite $$run --junitxml=var/test-deep.xml $(ARGS) || code=$$?; \
 	echo '· tests of whole cases, on PostgreSQL'; \
 	REDRESS_TEST_DATABASE=postgresql $$run --junitxml=var/test-deep-postgresql.xml -o junit_suite_name=postgresql \

@@ -225,7 +225,7 @@ def any_facts(draw: st.DrawFn) -> dict[str, Any]:
     return found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_facts())
 def test_any_facts_are_decided_safely_and_can_be_decided_again(facts: dict[str, Any]) -> None:
     decision = PACK.decide(facts, NOON)

@@ -109,7 +109,7 @@ def test_nodes_and_json_types_are_inverse(value: object) -> None:
     assert node_of(value).plain() == value
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_policy_with_any_piece_cut_out_or_doubled_never_crashes(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(SMALL) - 1))

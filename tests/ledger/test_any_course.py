@@ -179,7 +179,6 @@ def test_refunds_in_any_course_leave_clean_books(migrated_file: Path) -> None:
         settings=settings(
             max_examples=5,
             stateful_step_count=16,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             derandomize=True,
         ),

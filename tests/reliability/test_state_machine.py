@@ -444,7 +444,6 @@ def run_machine(number: int, examples: int, steps: int, *phases: Phase) -> None:
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
-            deadline=None,
             database=None,
             phases=(Phase.generate, *phases),
             suppress_health_check=list(HealthCheck),
@@ -459,6 +458,6 @@ def test_no_order_of_events_breaks_an_invariant() -> None:
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("number", range(SEED + 1, SEED + 6))
+@pytest.mark.parametrize("number", range(SEED + 1, SEED + 3))
 def test_no_order_of_events_in_many_more_courses_breaks_an_invariant(number: int) -> None:
     run_machine(number, 60, 30, Phase.shrink)

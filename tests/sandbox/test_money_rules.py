@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import seed as seeded
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -189,9 +189,7 @@ def test_any_order_of_events_keeps_the_money_right() -> None:
         settings=settings(
             max_examples=50,
             stateful_step_count=30,
-            deadline=None,
             database=None,
-            suppress_health_check=[HealthCheck.too_slow],
         ),
     )
     print(f"{Money.moved} of {Money.steps} steps moved money")

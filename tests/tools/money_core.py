@@ -419,7 +419,7 @@ def _fork(work: Callable[[], None], *, silent: bool = True) -> int:
 
 def _limit(seconds: float) -> int:
     """Of processor time, for work that takes ``seconds`` when nothing is wrong with it."""
-    return 5 + math.ceil(10 * seconds)
+    return 5 + math.ceil(4 * seconds)
 
 
 def _limit_to(seconds: int) -> None:
