@@ -89,7 +89,7 @@ class Payments(PaymentActivities):
         """Look, then judge, then order: no attempt knows whether it is the first."""
         is_credit = made.method is RefundMethod.ACCOUNT_CREDIT
         charge = await self._provider.charge(case.charge)
-        found = await self._find(case, charge, is_credit=is_credit)
+        found = await self._find(case, charge, made, is_credit=is_credit)
         if found is None:
             why_not = await self._why_not_now(case, charge)
             if why_not is None:
@@ -101,11 +101,22 @@ class Payments(PaymentActivities):
                 return await self._refused_by_provider(case, order, why_not or "refused")
         return await self._accepted(case, order, made, settlement, found, charge.descriptor)
 
-    async def _find(self, case: CaseRow, charge: ChargeFacts, *, is_credit: bool) -> str | None:
+    async def _find(
+        self, case: CaseRow, charge: ChargeFacts, made: RefundDecision, *, is_credit: bool
+    ) -> str | None:
         if is_credit:
             return await self._provider.find_credit(case.customer, case.case_id)
         refund = charge.refund_of(case.case_id)
-        return refund.id if refund else None
+        if refund is None:
+            return None
+        if refund.amount != made.amount:
+            # of a decision that the books lost, or of another hand: neither amount is the truth
+            raise ApplicationError(
+                f"the provider refunded {refund.amount} for this case ({refund.id}), "
+                f"and the decision is {made.amount}",
+                type="AmountDiffers",
+            )
+        return refund.id
 
     async def _order(self, case: CaseRow, made: RefundDecision, *, is_credit: bool) -> str:
         if is_credit:

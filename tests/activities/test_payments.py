@@ -104,6 +104,30 @@ async def test_an_order_whose_answer_was_lost_is_found_and_not_repeated(
     assert await office.effects(case) == 1
 
 
+@pytest.mark.parametrize("more", [-1, 1])
+async def test_a_refund_of_another_amount_is_not_booked_as_this_one(
+    office: Office, more: int
+) -> None:
+    case = await office.decided()
+    decided = case.made.amount.amount_minor
+    await refund_by_hand(office, case, decided + more, in_its_name=True)
+    for _ in range(2):
+        with pytest.raises(ApplicationError, match="and the decision is") as stopped:
+            await office.send(case)
+        assert (stopped.value.type, stopped.value.non_retryable) == ("AmountDiffers", False)
+    assert await office.booked(case) == [("hold", "")]
+    assert await office.effects(case) == 0, "nothing is ordered beside it"
+
+
+async def test_a_refund_of_exactly_this_amount_in_the_name_of_the_case_is_its_own(
+    office: Office,
+) -> None:
+    case = await office.decided()
+    await refund_by_hand(office, case, case.made.amount.amount_minor, in_its_name=True)
+    assert (await office.send(case)).status is SendStatus.ACCEPTED
+    assert await office.effects(case) == 0, "nothing is ordered beside it"
+
+
 async def test_two_attempts_at_once_book_one_order(office: Office) -> None:
     case = await office.decided()
     office.provider.work = office.send(case)
@@ -170,10 +194,13 @@ async def test_an_order_needs_what_is_left_of_the_charge_on_the_day(
         assert (await office.event(case, "close")).body["reason_key"] == "already_refunded"
 
 
-async def refund_by_hand(office: Office, case: Case, amount: int) -> None:
+async def refund_by_hand(
+    office: Office, case: Case, amount: int, *, in_its_name: bool = False
+) -> None:
+    named = {"metadata[case_id]": case.id} if in_its_name else {}
     answer = await office.http.post(
         "/v1/refunds",
-        data={"charge": case.charge, "amount": str(amount)},
+        data={"charge": case.charge, "amount": str(amount), **named},
         headers={"Authorization": "Bearer sk_test_by_hand"},
     )
     assert answer.status_code == 200, answer.text
