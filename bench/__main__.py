@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import decisions, paths, policies, recovery, refunds, waiting
+from bench import decisions, paths, policies, recovery, refunds, seeds, waiting
 from bench.decisions import DecisionFigures
 from bench.policies import PolicyFigures
 from bench.recovery import Recovery
@@ -60,6 +60,7 @@ def report(
     ways: list[paths.Path],
     waited: list[Waiting],
     recovered: Recovery,
+    lived: seeds.Lives,
 ) -> str:
     """The whole report as Markdown."""
     lines = [
@@ -111,6 +112,7 @@ def report(
         "",
         *waiting.report(waited),
         *recovery.report(recovered),
+        *seeds.report(lived),
         "## One decision",
         "",
         f"{decisions.RULES} rules x {decisions.INPUTS} inputs, {given.decisions} random facts, "
@@ -137,6 +139,7 @@ async def main() -> None:
     parser.add_argument("--beside", type=int, default=5_000, help="facts for all engines")
     parser.add_argument("--two-versions", type=int, default=1_000_000, help="cases for both")
     parser.add_argument("--waiting", type=int, default=10_000, help="open cases on timers")
+    parser.add_argument("--lives", type=int, default=200, help="whole cases from seeds")
     parser.add_argument("--seed", type=int, default=20261201)
     parser.add_argument("--no-report", action="store_true", help="print only")
     given = parser.parse_args()
@@ -151,9 +154,11 @@ async def main() -> None:
         recovered = await recovery.measure()
     with console.status(f"{given.waiting:,} cases that wait"):
         waited = await waiting.measure(given.waiting)
+    with console.status("whole cases from seeds"):
+        lived = await seeds.measure(given.lives)
     with console.status("refunds beside a bare workflow, in turns"):
         engine, bare, latency = await refunds.measure(given.rounds, given.cases, given.singles)
-    text = report(given, decided, judged, engine, bare, latency, ways, waited, recovered)
+    text = report(given, decided, judged, engine, bare, latency, ways, waited, recovered, lived)
     print(text)
     if not given.no_report:
         REPORT.write_text(text, encoding="utf-8")
