@@ -95,7 +95,7 @@ def page(tests: list[Ran], *, commit: str, at: datetime) -> str:
         "",
         f"- {at:%Y-%m-%d %H:%M} UTC, commit {commit or 'unknown'}",
         f"- {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"{sum(test.seconds for test in tests) / 60:.0f} minutes",
+        f"{sum(test.seconds for test in tests) / 60:.0f} minutes of tests, two at a time",
         "",
         "Database: where whole cases keep their books. A test with a database in its own name is "
         "on that one in either run.",
