@@ -95,8 +95,12 @@ def test_a_calendar_that_says_no_more_rests_at_weekends_and_knows_every_year_sin
 
 @pytest.mark.parametrize(
     ("thing", "field"),
-    [(calendar(), "zone"), (Settlement(looks=(1,), calendar=calendar()), "looks")],
-    ids=["calendar", "settlement"],
+    [
+        (calendar(), "zone"),
+        (Settlement(looks=(1,), calendar=calendar()), "looks"),
+        (OfficeHours(open=540, close=1080), "open"),
+    ],
+    ids=["calendar", "settlement", "office hours"],
 )
 def test_a_clock_does_not_change_under_those_who_hold_it(thing: BaseModel, field: str) -> None:
     with pytest.raises(ValidationError, match="frozen"):
