@@ -388,7 +388,9 @@ def _end_group(pid: int) -> None:
 
 
 def _ended_well(work: Callable[[], None]) -> bool:
-    _, status = os.waitpid(_fork(work, silent=False), 0)
+    pid = _fork(work, silent=False)
+    _, status = os.waitpid(pid, 0)
+    _end_group(pid)
     return status == 0
 
 
