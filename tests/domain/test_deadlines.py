@@ -254,7 +254,7 @@ def test_office_minutes_past_the_known_holidays_are_an_error_and_not_a_guess() -
         calendar().after_office_minutes(last, 11, NINE_TO_SIX)
 
 
-@pytest.mark.parametrize(("opens", "closes"), [(-1, 60), (60, 60), (61, 60), (0, DAY_MINUTES + 1)])
+@pytest.mark.parametrize(("opens", "closes"), [(-1, 60), (60, 60), (61, 60), (0, 24 * 60 + 1)])
 def test_office_hours_that_are_none_are_refused(opens: int, closes: int) -> None:
     with pytest.raises(ValueError, match=r"open|close|hours"):
         OfficeHours(open=opens, close=closes)
