@@ -15,7 +15,7 @@ from typing import Any
 from temporalio import activity
 
 from activities.contract import OPEN_LINKED_CASE, LinkedActivities
-from activities.records import case_event
+from activities.records import case_event, existing_case
 from domain.actors import ENGINE
 from domain.canonical import parse_instant
 from domain.cases import A_NO, CaseEvent, CaseKind, EventKind
@@ -150,11 +150,11 @@ class Linked(LinkedActivities):
     @activity.defn(name=OPEN_LINKED_CASE)
     async def open_linked_case(self, link: LinkInput) -> str:
         async with self._books.reading() as reading:
-            case = await reading.case(link.case_id)
+            case = await existing_case(reading, link.case_id)
             opened = await reading.event(link.case_id, "open")
             closing = await reading.event(link.case_id, "close")
             stored = await reading.decision(link.case_id)
-        if case is None or opened is None or closing is None or stored is None:
+        if opened is None or closing is None or stored is None:
             raise LookupError(f"{link.case_id} has not ended")
         request = owed_request(
             opened, closing, stored.decision.facts, stored.authority(case.charge)

@@ -21,6 +21,7 @@ from activities.records import (
     DESK_NOTICE,
     FINANCE_NOTICE,
     REVERSAL,
+    amount_of,
     case_event,
     existing_case,
     notify,
@@ -127,6 +128,8 @@ class OutsideNews:
         the money is booked back by an exception."""
         if case.status is not Status.CLOSED:
             return OUTSIDE  # it was told, and will say itself what came of it: come again
+        if not case.provider_id:
+            return await self._note_unasked(row, case)
         if case.outcome not in _MONEY_GONE or case.method != RefundMethod.ORIGINAL:
             return "nothing_new"
         refund = await self._provider.refund(case.provider_id)
@@ -136,6 +139,24 @@ class OutsideNews:
         async with self._books.transaction() as tx:
             await tx.lock_charge(charge.id)
             booked = await _book_late_failure(tx, charge, refund, case, row.received_at)
+        return "recorded" if booked else "nothing_new"
+
+    async def _note_unasked(self, row: InboxRow, case: CaseRow) -> str:
+        """Money that went in the name of a case that, by the books, ended without it: an attempt
+        that came too late, or one that restored books have forgotten."""
+        charge = await self._provider.charge(case.charge)
+        refund = charge.refund_of(case.case_id)
+        credit = await self._provider.find_credit(case.customer, case.case_id)
+        booked = False
+        async with self._books.transaction() as tx:
+            await tx.lock_charge(charge.id)
+            about = [case.case_id]
+            if refund is not None:
+                booked = await _book_refund(tx, charge, refund, row.received_at, about)
+            if credit is not None:
+                booked |= await _book_credit(
+                    tx, charge, credit, amount_of(case), row.received_at, about
+                )
         return "recorded" if booked else "nothing_new"
 
     async def _note_refund(self, row: InboxRow) -> str:
@@ -169,20 +190,25 @@ class OutsideNews:
 
 
 async def _book_refund(
-    tx: BookTransaction, charge: ChargeFacts, refund: ProviderRefund, at: datetime
+    tx: BookTransaction,
+    charge: ChargeFacts,
+    refund: ProviderRefund,
+    at: datetime,
+    about: Sequence[str] = (),
 ) -> bool:
-    """Book a refund that is none of ours, and that it failed; False when all of it is known.
+    """Book a refund that no case accounts for, and that it failed; False when all of it is known.
 
     One that had failed before we heard of it is booked and reversed all the same, so that the
     books do not depend on which webhook came first.
     """
     body = {"refund": refund.id, "failure_reason": ""}
     made = await _record(
-        tx, refund.id, "outside_refund", charge, refund.amount, refund.id, at, body
+        tx, refund.id, "outside_refund", charge, refund.amount, refund.id, at, body, about
     )
     case_id = case_id_for(CaseKind.EXCEPTION, refund.id)
     if made:
-        await tx.post(postings.outside(case_id, OUTSIDE, refund.amount, refund.id, at))
+        method = RefundMethod.ORIGINAL
+        await tx.post(postings.outside(case_id, OUTSIDE, refund.amount, method, refund.id, at))
     if refund.status not in DEAD_REFUNDS:
         return made
     key = f"{refund.id}:failed"
@@ -203,6 +229,26 @@ async def _book_refund(
             )
         )
     return made or failed
+
+
+async def _book_credit(
+    tx: BookTransaction,
+    charge: ChargeFacts,
+    credit_id: str,
+    amount: Money,
+    at: datetime,
+    about: Sequence[str],
+) -> bool:
+    """Book account credit that no case accounts for; False when that is known."""
+    body = {"credit": credit_id}
+    made = await _record(
+        tx, credit_id, "outside_credit", charge, amount, credit_id, at, body, about
+    )
+    if made:
+        case_id = case_id_for(CaseKind.EXCEPTION, credit_id)
+        method = RefundMethod.ACCOUNT_CREDIT
+        await tx.post(postings.outside(case_id, OUTSIDE, amount, method, credit_id, at))
+    return made
 
 
 async def _book_late_failure(

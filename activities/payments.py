@@ -5,6 +5,7 @@ What may go wrong between two lines, and what holds then:
 * dies before the order: the hold stands; the next attempt looks, finds nothing, orders;
 * dies after the order, or the answer is lost: the next attempt looks and finds the refund by
   its metadata, whatever became of the idempotency key (which guards the first 24 hours);
+* dies late: another attempt ended the case, and what this one ordered is booked as found outside;
 * the workflow is reset, or started again from the books: its first attempt looks as any other;
 * dies after the post is committed: the next attempt reads the books and answers from them.
 """
@@ -31,6 +32,7 @@ from activities.records import (
     case_event,
     close,
     existing_case,
+    locked_case,
     notify,
     void_and_close,
 )
@@ -53,6 +55,7 @@ from ledger.books import Books
 from ledger.in_words import bank_letter, status_in_words
 from ledger.projection import CaseRow
 from ledger.reading import Reading
+from ledger.records import OUTSIDE
 from ledger.writing import BookTransaction
 
 SEND = "send"
@@ -92,13 +95,12 @@ class Payments(PaymentActivities):
         found = await self._find(case, charge, made, is_credit=is_credit)
         if found is None:
             why_not = await self._why_not_now(case, charge)
-            if why_not is None:
-                try:
-                    found = await self._order(case, made, is_credit=is_credit)
-                except ProviderRefusal as refusal:
-                    why_not = refusal.code
-            if found is None:
-                return await self._refused_by_provider(case, order, why_not or "refused")
+            if why_not is not None:
+                return await self._refused_by_provider(case, order, why_not)
+            try:
+                found = await self._order(case, made, is_credit=is_credit)
+            except ProviderRefusal as refusal:
+                return await self._refused_by_provider(case, order, refusal.code)
         return await self._accepted(case, order, made, settlement, found, charge.descriptor)
 
     async def _find(
@@ -147,7 +149,7 @@ class Payments(PaymentActivities):
         stored = await reading.decision(case.case_id)
         if stored is None:
             raise LookupError(f"{case.case_id} was never decided")
-        made = RefundDecision.model_validate(stored.outcome["made"], strict=False)
+        made = RefundDecision.model_validate(stored.outcome["made"])
         recorded = await reading.approvals(case.case_id) if made.slots else []
         approvals = {
             row.slot
@@ -164,7 +166,7 @@ class Payments(PaymentActivities):
                 type="NotApproved",
                 non_retryable=True,
             )
-        return made, Settlement.model_validate(stored.outcome["settlement"], strict=False)
+        return made, Settlement.model_validate(stored.outcome["settlement"])
 
     async def _already_sent(self, reading: Reading, case: CaseRow) -> SendResult | None:
         accepted = await reading.event(case.case_id, "accept")
@@ -207,25 +209,28 @@ class Payments(PaymentActivities):
             "expected": [] if is_credit else [day.isoformat() for day in expected],
         }
         async with self._books.transaction() as tx:
-            await tx.lock_charge(case.charge)
-            event = case_event(case, "accept", EventKind.ACCEPTED, order.now, body)
-            if await tx.append_event(event):
-                await tx.post(
-                    postings.post(
-                        case.case_id,
-                        POST,
-                        made.amount,
-                        made.method,
-                        case.reason,
-                        provider_id,
-                        order.now,
-                    )
+            case = await locked_case(tx, case.case_id)
+            before = await self._already_sent(tx.reading, case)
+            if before is not None:
+                if before.status is SendStatus.REFUSED:
+                    await self._have_it_booked(tx, case, order.now)
+                return before
+            await tx.append_event(case_event(case, "accept", EventKind.ACCEPTED, order.now, body))
+            await tx.post(
+                postings.post(
+                    case.case_id,
+                    POST,
+                    made.amount,
+                    made.method,
+                    case.reason,
+                    provider_id,
+                    order.now,
                 )
-                await tx.settle_reservations(case.case_id, HOLD)
-                await notify(tx, case, "case.accepted", order.now, body)
-                if is_credit:
-                    case = await existing_case(tx, case.case_id)
-                    await close(tx, case, Outcome.CREDITED, order.now)
+            )
+            await tx.settle_reservations(case.case_id, HOLD)
+            await notify(tx, case, "case.accepted", order.now, body)
+            if is_credit:
+                await close(tx, case, Outcome.CREDITED, order.now)
         return SendResult(
             status=SendStatus.ACCEPTED,
             provider_id=provider_id,
@@ -234,21 +239,30 @@ class Payments(PaymentActivities):
             trace_looks=trace,
         )
 
+    async def _have_it_booked(self, tx: BookTransaction, case: CaseRow, now: datetime) -> None:
+        """An attempt that was given up for late moved money after another had ended the case."""
+        await tx.take_inbox(
+            event_id=f"{case.case_id}:{SEND}",
+            event_type="refund.updated",
+            object_ids=[case.case_id],
+            at=now,
+            state=OUTSIDE,
+        )
+
     async def _refused_by_provider(self, case: CaseRow, order: SendInput, code: str) -> SendResult:
         async with self._books.transaction() as tx:
-            await tx.lock_charge(case.charge)
-            case = await existing_case(tx, case.case_id)
-            if case.outcome is None:
-                await void_and_close(
-                    tx,
-                    case,
-                    Outcome.REJECTED_BY_PROVIDER,
-                    order.now,
-                    reason_key=_REASON_KEYS.get(code, "provider_refused"),
-                )
-                await notify(
-                    tx, case, "case.rejected", order.now, {"code": code}, to=FINANCE_NOTICE
-                )
+            case = await locked_case(tx, case.case_id)
+            before = await self._already_sent(tx.reading, case)
+            if before is not None:  # by another attempt, which knew more or was quicker
+                return before
+            await void_and_close(
+                tx,
+                case,
+                Outcome.REJECTED_BY_PROVIDER,
+                order.now,
+                reason_key=_REASON_KEYS.get(code, "provider_refused"),
+            )
+            await notify(tx, case, "case.rejected", order.now, {"code": code}, to=FINANCE_NOTICE)
         return SendResult(
             status=SendStatus.REFUSED, reason=code, outcome=Outcome.REJECTED_BY_PROVIDER
         )
@@ -272,8 +286,7 @@ class Payments(PaymentActivities):
             if text > instant(look.now)
         ]
         async with self._books.transaction() as tx:
-            await tx.lock_charge(case.charge)
-            case = await existing_case(tx, look.case_id)
+            case = await locked_case(tx, look.case_id)
             body = {
                 "ordinal": look.ordinal,
                 "provider_status": refund.status,
@@ -281,7 +294,6 @@ class Payments(PaymentActivities):
             }
             looked = case_event(case, step, EventKind.LOOKED, look.now, body)
             if case.outcome is None and await tx.append_event(looked):
-                case = await existing_case(tx, look.case_id)
                 await self._conclude(tx, case, look, accepted, refund, later)
             return await _as_ended(tx.reading, await existing_case(tx, look.case_id))
 
@@ -345,17 +357,19 @@ class Payments(PaymentActivities):
         )
         await notify(tx, case, "case.failed_at_bank", look.now, body, to=FINANCE_NOTICE)
 
-    async def _fallback(self, reading: Reading, case: CaseRow, now: datetime) -> Mapping[str, Any]:
+    async def _fallback(
+        self, reading: Reading, case: CaseRow, now: datetime
+    ) -> Mapping[str, Any] | None:
         """The next way in the policy's order, and whether it needs the customer's word first."""
         stored = await reading.decision(case.case_id)
         opened = await reading.event(case.case_id, "open")
         if stored is None or opened is None:
             raise LookupError(f"{case.case_id} was never decided")
-        settlement = Settlement.model_validate(stored.outcome["settlement"], strict=False)
+        settlement = Settlement.model_validate(stored.outcome["settlement"])
         tried = opened.body.get("alternative")
         way = settlement.fallback_after(RefundMethod(tried) if tried else None)
         if way is None:
-            return {}
+            return None
         until = settlement.calendar.instant_after(now, settlement.alternative_days)
         agreed = way is RefundMethod.ORIGINAL or bool(opened.body.get("consents_to_credit"))
         offered = ending(alternatives=(way.value,), alternative_until=until)

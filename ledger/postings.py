@@ -143,14 +143,14 @@ def post(
 
 
 def outside(
-    case_id: str, step: str, amount: Money, provider_id: str, at: datetime
+    case_id: str, step: str, amount: Money, method: RefundMethod, provider_id: str, at: datetime
 ) -> LedgerTransaction:
-    """A refund to the original instrument that was made at the provider, and not by us."""
+    """Money that moved at the provider, and that no case accounts for."""
     return LedgerTransaction(
         case_id=case_id,
         step=step,
         kind=TransactionKind.OUTSIDE,
-        entries=_real(_positive(amount), RefundMethod.ORIGINAL, OUTSIDE_REASON),
+        entries=_real(_positive(amount), method, OUTSIDE_REASON),
         provider_id=provider_id,
         at=at,
     )

@@ -78,13 +78,18 @@ def library() -> Library:
 
 
 class Meanwhile(Provider):
-    """Does something else, once, before it answers."""
+    """Does something else, once, before it answers, or while its answer is on the way."""
 
     work: Coroutine[Any, Any, object] | None = None
+    late_work: Coroutine[Any, Any, object] | None = None
 
     async def charge(self, charge_id: str) -> ChargeFacts:
         await self._meanwhile()
-        return await super().charge(charge_id)
+        answer = await super().charge(charge_id)
+        late, self.late_work = self.late_work, None
+        if late is not None:
+            await late
+        return answer
 
     async def refund(self, refund_id: str) -> ProviderRefund:
         await self._meanwhile()
@@ -143,8 +148,15 @@ class Office:
 
     async def effects(self, case: Case) -> int:
         """How often this case moved money, by the provider's own journal."""
-        query = {"customer": case.customer, "effects": "true", "key": f"{case.id}:send"}
-        answer = await self.http.get("/_sandbox/journal", params=query)
+        return await self._journal(case, effects="true")
+
+    async def orders(self, case: Case) -> int:
+        """How often this case asked the provider to move money, whatever the answer was."""
+        return await self._journal(case)
+
+    async def _journal(self, case: Case, **query: str) -> int:
+        mine = {"customer": case.customer, "key": f"{case.id}:send", **query}
+        answer = await self.http.get("/_sandbox/journal", params=mine)
         return len(answer.json()["entries"])
 
     async def a_charge(self, **fields: Any) -> dict[str, str]:

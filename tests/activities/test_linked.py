@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from domain.errors import InvalidRequest
 from domain.refunds import DecideInput, LinkInput, RefundRequest
 from ledger.linked import way_taken
 from tests.activities.office import MONDAY, Case, Office
-from tests.ledger.builders import decision, event, opened_body
+from tests.ledger.builders import approval, decision, event, opened, opened_body
 from tests.workflows.builders import AGENT, FINANCE, LEAD, MEDIUM, SERVICE, a_request
 
 TICK = timedelta(microseconds=1)
@@ -96,6 +97,15 @@ async def test_who_said_no_is_told_and_the_engine_is_nobody(office: Office) -> N
     assert await judges(office, appeal(case)) == {LEAD.id, SERVICE.id}
 
 
+async def test_who_said_yes_before_another_said_no_has_judged_too(office: Office) -> None:
+    place = await office.a_charge()
+    case = await office.decided(place, policy="generous", amount_minor=MEDIUM)
+    async with office.books.transaction() as tx:
+        await tx.record_approval(approval(case_id=case.id, slot="other", actor=FINANCE))
+    await office.judge(case, action=Action.DECLINE, by=LEAD)
+    assert await judges(office, appeal(case)) == {FINANCE.id, LEAD.id, SERVICE.id}
+
+
 @pytest.mark.parametrize(
     ("way", "field", "name"),
     [(appeal, "appeal_of", "appeal_until"), (credit, "alternative_to", "alternative_until")],
@@ -140,6 +150,23 @@ async def test_whoever_asked_anywhere_along_the_way_decides_nothing_that_follows
     second = await went_on(office, first, **about, requested_by=LEAD)
     assert (await office.row(second)).outcome is Outcome.REFUSED
     asked = appeal(second, requested_by=FINANCE)
+    assert await judges(office, asked) == {AGENT.id, LEAD.id}
+
+
+async def test_whoever_asked_before_an_appeal_decides_no_way_that_follows_it(
+    office: Office,
+) -> None:
+    place = await office.a_charge(refund_behaviour="stuck")
+    first = await office.decided(
+        place, policy="generous", reason="courtesy", amount_minor=MEDIUM, requested_by=AGENT
+    )
+    about = {"reason": "courtesy", "amount_minor": MEDIUM, "text": "sealed news"}
+    second = await went_on(office, first, appeal_of=first.id, requested_by=LEAD, **about)
+    await office.judge(second, by=FINANCE)
+    await office.send(second)
+    await office.refund_is(second, status="failed")
+    await office.look(second)
+    asked = credit(second, alternative=RefundMethod.ORIGINAL)
     assert await judges(office, asked) == {AGENT.id, LEAD.id}
 
 
@@ -223,6 +250,25 @@ async def test_what_was_given_on_one_branch_of_a_chain_is_seen_from_the_other(
     assert await way_taken_from(office, taken) is None, "the appeal was in vain"
 
 
+async def test_a_case_that_is_only_named_may_yet_give(office: Office) -> None:
+    case = await refused(office)
+    async with office.books.transaction() as tx:
+        await link_first(tx, appeal(case), NOBODY, MONDAY)
+    assert await way_taken_from(office, case) == NOBODY
+
+
+async def test_cases_that_name_each_other_have_an_end(office: Office) -> None:
+    """Only books that were edited have them."""
+    case = await refused(office)
+    one, other = (replace(case, id=f"refund-{name * 26}") for name in "xy")
+    async with office.books.transaction() as tx:
+        for case, before in ((one, other), (other, one)):
+            await tx.append_event(opened(case.id, alternative_to=before.id))
+        for case, after in ((one, other), (other, one)):
+            await link_first(tx, appeal(case), after.id, MONDAY)
+    assert await way_taken_from(office, one) is None
+
+
 async def way_taken_from(office: Office, case: Case) -> str | None:
     async with office.books.reading() as reading:
         return await way_taken(reading, case.id)
@@ -299,6 +345,7 @@ async def test_half_a_case_goes_on_as_nothing(office: Office, missing: str) -> N
             await tx.record_decision(
                 case_id=HALF, step="decide", decision=decision(), outcome={}, at=MONDAY
             )
-    with pytest.raises(LookupError, match=f"{HALF} has not ended"):
+    why = "is not in the books" if missing == "all" else "has not ended"
+    with pytest.raises(LookupError, match=f"{HALF} {why}"):
         await link(office, HALF)
     assert office.started == []

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
 
+from activities.outside import OutsideNews
 from activities.provider import ProviderUnavailable
-from domain.approvals import Action
+from audit.verify import verify
+from domain.approvals import Action, Verdict
 from domain.canonical import instant, parse_instant
 from domain.cases import EventKind, Outcome
 from domain.decisions import RefundMethod, RefundVerdict
+from domain.provider import Chargeback, ChargeFacts
 from domain.refunds import LinkInput, LookResult, SendResult, SendStatus
+from ledger.in_words import status_in_words
 from tests.activities.office import CAPTURED, MONDAY, Case, Office
 from tests.ledger.builders import (
     accepted_body,
@@ -83,21 +88,24 @@ async def test_a_credit_is_given_and_ends_the_case_at_once(office: Office) -> No
     assert given == SendResult(
         status=SendStatus.ACCEPTED, provider_id=given.provider_id, outcome=Outcome.CREDITED
     )
+    assert given.provider_id.startswith("cbtxn_")
     assert (await office.event(case, "accept")).body["expected"] == []
     assert (await office.row(case)).outcome is Outcome.CREDITED
     assert await office.send(case) == given
     assert await office.effects(case) == 1
 
 
+@pytest.mark.parametrize("hours", [0, 25], ids=["at once", "when its key is forgotten"])
 @pytest.mark.parametrize("credit", [False, True], ids=["refund", "credit"])
 async def test_an_order_whose_answer_was_lost_is_found_and_not_repeated(
-    office: Office, credit: bool
+    office: Office, credit: bool, hours: int
 ) -> None:
     case = await office.decided(consents_to_credit=credit)
     await office.fault("lost_after_commit", case)
     with pytest.raises(ProviderUnavailable):
         await office.send(case)
     assert await office.booked(case) == [("hold", "")]
+    await office.control("clock", {"customer": case.customer, "by_seconds": hours * 3600})
     sent = await office.send(case)
     assert sent.status is SendStatus.ACCEPTED
     assert await office.booked(case) == [("hold", ""), ("post", sent.provider_id)]
@@ -141,19 +149,38 @@ async def test_two_attempts_at_once_book_one_order(office: Office) -> None:
     ("dispute", "code"),
     [
         ({"status": "needs_response"}, "charge_disputed"),
+        ({"status": "needs_response", "is_charge_refundable": True}, "charge_disputed"),
+        ({"status": "lost", "is_charge_refundable": True}, "charge_disputed"),
         ({"status": "warning_needs_response", "is_charge_refundable": False}, "charge_disputed"),
         ({"status": "warning_needs_response"}, ""),
+        ({"status": "prevented"}, ""),
     ],
-    ids=["chargeback", "inquiry that freezes", "inquiry"],
+    ids=lambda given: "-".join(map(str, given.values())) if isinstance(given, dict) else given,
 )
-async def test_a_charge_that_the_bank_judges_meanwhile_is_not_refunded(
+async def test_for_a_charge_that_the_bank_judges_meanwhile_nothing_is_even_asked(
     office: Office, dispute: dict[str, Any], code: str
 ) -> None:
     case = await office.decided()
     await office.control(f"charges/{case.charge}/dispute", dispute)
     sent = await office.send(case)
     assert sent.reason == code
+    assert await office.orders(case) == (0 if code else 1), "the provider's own no is not relied on"
     assert await office.effects(case) == (0 if code else 1)
+
+
+async def test_for_a_charge_under_a_chargeback_of_a_new_word_nothing_is_even_asked(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = await office.decided()
+    facts = await office.provider.charge(case.charge)
+    new = facts.model_copy(update={"chargeback": Chargeback.UNKNOWN})
+
+    async def charge(charge_id: str) -> ChargeFacts:
+        return new
+
+    monkeypatch.setattr(office.provider, "charge", charge)
+    assert (await office.send(case)).reason == "charge_disputed"
+    assert await office.orders(case) == 0
 
 
 async def test_what_is_refused_is_voided_closed_and_told_to_finance(office: Office) -> None:
@@ -233,6 +260,64 @@ async def test_a_case_that_ended_meanwhile_is_refused_and_stays_as_it_ended(offi
     assert (await office.steps(case)).count("close") == 1
 
 
+async def test_a_no_that_an_accepted_order_overtook_leaves_it_as_it_is(office: Office) -> None:
+    """A late attempt still knows the charge as it was; its successor has ordered since."""
+    case = await office.decided()
+    path = f"charges/{case.charge}/dispute"
+    dispute = (await office.control(path, {"status": "needs_response"}))["id"]
+
+    async def meanwhile() -> SendResult:
+        await office.control(f"disputes/{dispute}", {"status": "won"})
+        return await office.send(case)
+
+    office.provider.late_work = meanwhile()
+    late = await office.send(case)
+    assert late.status is SendStatus.ACCEPTED
+    assert late == await office.send(case)
+    assert await office.booked(case) == [("hold", ""), ("post", late.provider_id)]
+    assert {r.state.value for r in await reservations(office, case)} == {"posted"}
+    assert await office.effects(case) == 1
+
+
+@pytest.mark.parametrize("credit", [False, True], ids=["refund", "credit"])
+async def test_an_order_that_came_after_another_attempts_no_is_booked_as_an_exception(
+    office: Office, credit: bool
+) -> None:
+    case = await office.decided(consents_to_credit=credit)
+    path = f"charges/{case.charge}/dispute"
+
+    async def meanwhile() -> None:
+        dispute = (await office.control(path, {"status": "needs_response"}))["id"]
+        assert (await office.send(case)).outcome is Outcome.REJECTED_BY_PROVIDER
+        await office.control(f"disputes/{dispute}", {"status": "won"})
+
+    office.provider.late_work = meanwhile()
+    for _ in range(2):
+        late = await office.send(case)
+        assert (late.status, late.outcome) == (SendStatus.REFUSED, Outcome.REJECTED_BY_PROVIDER)
+    assert await office.effects(case) == 1
+    assert await office.booked(case) == [("hold", ""), ("void", "")]
+
+    news = OutsideNews(office.books, office.provider)
+    assert (await news.note_due(), await news.note_due()) == (1, 0)
+    (link,) = [step for step in await office.steps(case) if step.startswith("link:exception-")]
+    found = replace(case, id=link.removeprefix("link:"))
+    ((step, moved),) = await office.booked(found)
+    assert (step, moved[:3]) == ("outside", "cbt" if credit else "re_")
+    async with office.books.reading() as reading:
+        (told,) = await reading.outbox_of_case(found.id)
+        (entries,) = [x.entries for x in await reading.ledger_transactions(found.id)]
+    assert told.topic == ("exception.outside_credit" if credit else "exception.outside_refund")
+    assert (told.body["to"], told.body["cases"]) == ("finance", [case.id])
+    assert [entry.account for entry in entries] == (
+        ["expense:credits:outside", "liability:customer_credit"]
+        if credit
+        else ["expense:refunds:outside", "provider:stripe"]
+    )
+    report = await verify(office.books)
+    assert report.is_clean, report.findings
+
+
 async def test_a_wrong_key_stops_the_order_by_its_name(office: Office) -> None:
     case = await office.decided()
     await office.fault("status_401", case)
@@ -258,6 +343,14 @@ async def test_a_yes_to_something_else_sends_nothing(office: Office) -> None:
     await not_approved(office, case, r"missing: first; digest")
 
 
+async def test_a_no_to_exactly_this_is_no_approval_of_it(office: Office) -> None:
+    case = await office.decided(amount_minor=MEDIUM)
+    given = {"slot": "first", "digest": case.made.digest, "verdict": Verdict.DECLINE}
+    async with office.books.transaction() as tx:
+        await tx.record_approval(approval(case_id=case.id, **given))
+    await not_approved(office, case, r"missing: first; digest")
+
+
 async def test_a_question_to_the_customer_sends_nothing(office: Office) -> None:
     """It has no slots and an empty digest, so both would fit."""
     asking = await office.decided(policy="asking", amount_minor=MEDIUM)
@@ -278,6 +371,7 @@ async def test_a_declined_case_is_refused_as_it_ended(office: Office) -> None:
     assert await office.send(case) == SendResult(
         status=SendStatus.REFUSED, outcome=Outcome.DECLINED
     )
+    assert await office.look(case) == LookResult(outcome=Outcome.DECLINED)
 
 
 async def test_a_case_without_a_decision_sends_nothing(office: Office) -> None:
@@ -384,6 +478,7 @@ async def test_money_under_way_on_the_maximum_day_is_traced_before_everybody(
         assert told.items() >= body.items()
         assert row.provider_id in told["letter"]
         assert "March 1, 2027" in told["in_words"]
+        assert told["in_words"] == status_in_words(row, accepted_at=MONDAY)
 
 
 async def test_money_that_nobody_finds_ends_unconfirmed(office: Office, pending: Case) -> None:
@@ -417,9 +512,19 @@ async def test_what_the_bank_sends_back_is_reversed_and_free_again(office: Offic
     assert closing.body["reason_key"] == "failed_at_bank"
     assert "alternatives" not in closing.body
     failed = (await office.event(case, "fail")).body
-    assert failed["provider_status"] == "failed"
+    assert failed == {"provider_status": "failed", "failure_reason": "unknown"}
     told = (await office.notices(case))["case.failed_at_bank", "finance"]
     assert told.items() >= failed.items()
+
+
+@pytest.mark.parametrize("when", [{"at_maximum": True}, {"last": True}], ids=["maximum", "last"])
+async def test_what_came_back_on_the_last_days_has_only_failed(
+    office: Office, pending: Case, when: dict[str, bool]
+) -> None:
+    await office.refund_is(pending, status="failed")
+    assert (await looked(office, pending, **when)).outcome is Outcome.FAILED_AT_BANK
+    told = {topic for topic, _ in await office.notices(pending)}
+    assert told == {"case.accepted", "case.failed_at_bank", "case.closed.failed_at_bank"}
 
 
 async def came_back(office: Office) -> tuple[Case, LookResult]:

@@ -132,6 +132,16 @@ def test_a_limit_that_is_not_written_down_is_a_refusal() -> None:
     assert why == "lead may not approve a fee waiver"
 
 
+@pytest.mark.parametrize("where", ["each", "per_day"])
+def test_a_currency_with_one_limit_of_two_has_none(where: str) -> None:
+    known = {"each": "{usd: 1, eur: 1}", "per_day": "{usd: 1, eur: 1}"}
+    known[where] = "{usd: 1, eur: 1, chf: 1}"
+    limit = f"{{role: lead, kind: refund, each: {known['each']}, per_day: {known['per_day']}}}"
+    pack = Pack.from_text(changed("currencies:", f"authority: [{limit}]\ncurrencies:"))
+    why = pack.why_may_not(Role.LEAD, "refund", money(1, "chf"), money(0, "chf"))
+    assert why == "lead has no limit for a refund in CHF"
+
+
 ATTRIBUTES = """\
 attributes:
   card_tier:   {type: enum, values: [gold, silver]}

@@ -97,7 +97,7 @@ def test_only_a_positive_amount_moves(amount_minor: int) -> None:
     with pytest.raises(ValueError, match="only a positive amount moves"):
         reversal("c", "reversal", amount, method, "other", "re_1", AT)
     with pytest.raises(ValueError, match="only a positive amount moves"):
-        outside("re_1", "outside", amount, "re_1", AT)
+        outside("re_1", "outside", amount, method, "re_1", AT)
 
 
 def test_the_smallest_amount_moves() -> None:
@@ -118,7 +118,7 @@ def one(kind: TransactionKind) -> LedgerTransaction:
         case TransactionKind.REVERSAL:
             return reversal(**whole, **why, provider_id="re_1")
         case TransactionKind.OUTSIDE:
-            return outside(**whole, provider_id="re_1")
+            return outside(**whole, method=why["method"], provider_id="re_1")
 
 
 @pytest.mark.parametrize("kind", list(TransactionKind))

@@ -13,6 +13,7 @@ from activities.provider import chargeback_of
 from audit.verify import verify
 from client import CaseHandle
 from domain.cases import CaseKind, EventKind, Language, Outcome, Status, case_id_for
+from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest
 from domain.money import Money, Rounding, total
 from domain.provider import Chargeback
@@ -375,7 +376,9 @@ async def test_a_booking_as_outside_that_nothing_was_noticed_of_is_found(
 ) -> None:
     at = datetime(2026, 12, 1, tzinfo=UTC)
     async with fresh_books.transaction() as tx:
-        await tx.post(postings.outside("exception-x", "outside", usd(100), "re_1", at))
+        await tx.post(
+            postings.outside("exception-x", "outside", usd(100), RefundMethod.ORIGINAL, "re_1", at)
+        )
     findings = (await verify(fresh_books)).findings
     assert any("no noticed event tells of it" in finding.sentence for finding in findings)
 
