@@ -38,7 +38,7 @@ from activities.records import (
 )
 from domain.approvals import Verdict
 from domain.canonical import instant, parse_instant
-from domain.cases import CaseEvent, EventKind, Outcome
+from domain.cases import CaseEvent, EventKind, Outcome, Status
 from domain.deadlines import Settlement
 from domain.decisions import RefundMethod, RefundVerdict
 from domain.provider import DEAD_REFUNDS, Chargeback, ChargeFacts, ProviderRefund, RefundStatus
@@ -94,7 +94,7 @@ class Payments(PaymentActivities):
         charge = await self._provider.charge(case.charge)
         found = await self._find(case, charge, made, is_credit=is_credit)
         if found is None:
-            why_not = await self._why_not_now(case, charge)
+            why_not = await self._why_not_now(case, charge, is_credit=is_credit)
             if why_not is not None:
                 return await self._refused_by_provider(case, order, why_not)
             try:
@@ -134,9 +134,15 @@ class Payments(PaymentActivities):
         )
         return refund.id
 
-    async def _why_not_now(self, case: CaseRow, charge: ChargeFacts) -> str | None:
-        """Days may lie between decision and order: judge the charge again."""
-        if charge.chargeback in FROZEN_BY or not charge.is_refundable:
+    async def _why_not_now(
+        self, case: CaseRow, charge: ChargeFacts, *, is_credit: bool
+    ) -> str | None:
+        """Days may lie between decision and order: judge the charge again.
+
+        A refund settles a bank's inquiry; credit does not, and is lost when a chargeback follows.
+        """
+        is_asked = is_credit and charge.chargeback is Chargeback.INQUIRY
+        if is_asked or charge.chargeback in FROZEN_BY or not charge.is_refundable:
             return "charge_disputed"
         async with self._books.reading() as reading:
             remainder = await remainder_of(reading, charge, but_for=case.case_id)
@@ -310,7 +316,8 @@ class Payments(PaymentActivities):
         if refund.status in DEAD_REFUNDS:
             await self._failed(tx, case, look, refund)
             return
-        silent = look.at_maximum and refund.status is RefundStatus.SUCCEEDED
+        is_overdue = look.at_maximum or case.status is Status.TRACING
+        silent = is_overdue and refund.status is RefundStatus.SUCCEEDED
         if refund.reference or silent:
             body = {
                 "confirmed_by": "reference" if refund.reference else "silence",

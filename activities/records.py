@@ -178,7 +178,9 @@ class Records(RecordActivities):
     @activity.defn(name=ALARM_UNKNOWN)
     async def alarm_unknown(self, expired: ExpireInput) -> None:
         async with self._books.transaction() as tx:
-            case = await existing_case(tx, expired.case_id)
+            case = await locked_case(tx, expired.case_id)
+            if case.status is not Status.SENDING:  # it is known, only its word came too late
+                return
             body = {"since": expired.now}
             unknown = case_event(case, "unknown", EventKind.OUTCOME_UNKNOWN, expired.now, body)
             if await tx.append_event(unknown):

@@ -33,6 +33,7 @@ from domain.cases import CaseEvent, CaseKind, case_id_for
 from domain.provider import ChargeFacts, ProviderRefund
 from domain.refunds import (
     DecideInput,
+    ExpireInput,
     LookInput,
     LookResult,
     RecordVerdictInput,
@@ -196,6 +197,9 @@ class Office:
             self.payments.send_refund, order.model_copy(update=fields)
         )
         return sent
+
+    async def alarm(self, case: Case) -> None:
+        await self.act(self.records.alarm_unknown, ExpireInput(case_id=case.id, now=MONDAY))
 
     async def look(
         self, case: Case, ordinal: int = 1, *, after: timedelta = WEEK, **fields: Any

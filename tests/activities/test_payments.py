@@ -168,6 +168,19 @@ async def test_for_a_charge_that_the_bank_judges_meanwhile_nothing_is_even_asked
     assert await office.effects(case) == (0 if code else 1)
 
 
+@pytest.mark.parametrize("way", [RefundMethod.ORIGINAL, RefundMethod.ACCOUNT_CREDIT])
+async def test_while_the_bank_only_asks_money_goes_back_and_credit_is_not_given(
+    office: Office, way: RefundMethod
+) -> None:
+    is_credit = way is RefundMethod.ACCOUNT_CREDIT
+    case = await office.decided(consents_to_credit=is_credit)
+    assert case.made.method is way
+    await office.control(f"charges/{case.charge}/dispute", {"status": "warning_needs_response"})
+    sent = await office.send(case)
+    assert sent.reason == ("charge_disputed" if is_credit else "")
+    assert await office.orders(case) == (0 if is_credit else 1)
+
+
 async def test_for_a_charge_under_a_chargeback_of_a_new_word_nothing_is_even_asked(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,6 +398,34 @@ async def test_a_case_without_a_decision_sends_nothing(office: Office) -> None:
         await office.look(bare)
 
 
+@pytest.mark.parametrize("more", [-1, 1])
+async def test_an_outcome_unknown_for_long_is_told_to_finance_once(
+    office: Office, more: int
+) -> None:
+    case = await office.decided()
+    await refund_by_hand(office, case, case.made.amount.amount_minor + more, in_its_name=True)
+    with pytest.raises(ApplicationError, match="and the decision is"):
+        await office.send(case)
+    for _ in range(2):
+        await office.alarm(case)
+    assert (await office.steps(case)).count("unknown") == 1
+    told = (await office.notices(case))["case.outcome_unknown", "finance"]
+    assert told["since"] == instant(MONDAY)
+
+
+@pytest.mark.parametrize("end", ["accepted", "credited", "refused"])
+async def test_an_outcome_that_became_known_meanwhile_alarms_nobody(
+    office: Office, end: str
+) -> None:
+    case = await office.decided(consents_to_credit=end == "credited")
+    if end == "refused":
+        await office.control(f"charges/{case.charge}/dispute", {"status": "needs_response"})
+    await office.send(case)
+    before = await written(office, case)
+    await office.alarm(case)
+    assert await written(office, case) == before
+
+
 # -- look -----------------------------------------------------------------------------------
 
 
@@ -479,6 +520,18 @@ async def test_money_under_way_on_the_maximum_day_is_traced_before_everybody(
         assert row.provider_id in told["letter"]
         assert "March 1, 2027" in told["in_words"]
         assert told["in_words"] == status_in_words(row, accepted_at=MONDAY)
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["while traced", "at the last look"])
+async def test_money_that_went_while_it_was_traced_is_confirmed_by_silence(
+    office: Office, pending: Case, last: bool
+) -> None:
+    """Its maximum day has passed with no failure (cases.md)."""
+    await looked(office, pending, after=timedelta(days=14), **ENDED)
+    await office.refund_is(pending, status="succeeded")
+    found = await looked(office, pending, 2, after=timedelta(days=21), last=last)
+    assert found == LookResult(outcome=Outcome.REFUNDED)
+    assert (await office.event(pending, "confirm")).body["confirmed_by"] == "silence"
 
 
 async def test_money_that_nobody_finds_ends_unconfirmed(office: Office, pending: Case) -> None:

@@ -17,6 +17,7 @@ from tests.reliability.killing import KillPoint, Lane, running_lanes
 from tests.stack import TemporalServer
 from tests.workflows.builders import SMALL
 from tests.workflows.world import Case, World, living_world
+from workflows import steps
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,33 @@ async def test_a_replayed_error_blocks_its_key_until_the_provider_forgets_it(
     await world.stack.control("clock", moved)
     await world.until(case, Status.SETTLING)
     assert await world.effects(case) == 1
+
+
+async def test_an_outcome_that_stays_unknown_is_told_to_finance_once_and_still_found(
+    temporal_server: TemporalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "ALARM_AFTER", timedelta(seconds=3))
+    address = temporal_server.address
+    async with living_world(address, attempt_seconds=3, workflow_sandbox=False) as world:
+        case = await world.open(start_delay=timedelta(seconds=1))
+        await world.fault(case, kind="status_500", count=1)
+        async with asyncio.timeout(30):
+            while "unknown" not in await world.steps(case):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await wait_for_orders(world, case, len(await orders_of(world, case)) + 2)
+        assert (await world.row(case)).status is Status.SENDING
+        await world.stack.control("clock", {"customer": case.customer, "by_seconds": 25 * 3600})
+        await world.until(case, Status.SETTLING)
+        async with world.stack.books.reading() as reading:
+            told = [
+                row.body["to"]
+                for row in await reading.outbox_of_case(case.id)
+                if row.topic == "case.outcome_unknown"
+            ]
+        assert told == ["finance"]
+        assert (await world.steps(case)).count("unknown") == 1
+        assert await world.effects(case) == 1
+        await world.assert_sound()
 
 
 async def test_the_same_order_sent_twice_at_once_moves_money_once(world: World) -> None:

@@ -17,8 +17,10 @@ import re
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from temporalio.client import Client as TemporalClient
 
@@ -38,6 +40,7 @@ from tests.workflows.builders import (
     a_charge,
 )
 from tests.workflows.world import Case, World, empty_world, next_case, person
+from workflows import steps
 from workflows.converter import sealing_converter
 from workflows.refund import RefundCase
 
@@ -207,6 +210,24 @@ async def traced_and_unconfirmed(world: World) -> Case:
     return case
 
 
+async def unknown_for_long(world: World) -> Case:
+    """The provider repeats its error under one key, finance hears of it, the key is forgotten."""
+    with patch.object(steps, "ALARM_AFTER", timedelta(seconds=3)):
+        case = await world.open_decided({"refund_behaviour": "silent"}, amount_minor=MEDIUM)
+        await world.calm(case)
+        await world.fault(case, kind="status_500", count=1)
+        await case.handle.approve(LEAD)
+        while "unknown" not in await world.steps(case):  # noqa: ASYNC110 (another process)
+            await asyncio.sleep(0.1)
+    hours = {"customer": case.customer, "by_seconds": 25 * 3600}
+    await world.stack.control("clock", hours)
+    await world.until(case, Status.SETTLING)
+    await world.calm(case)
+    await world.at_bank(case, reference="74000000000000000000008")
+    await _tell(case, "refund.updated")
+    return case
+
+
 async def bad_input(world: World) -> Case:
     return await world.open(currency="eur")
 
@@ -230,6 +251,7 @@ PATHS: dict[str, Drive] = {
         rejected_by_provider,
         credited,
         traced_and_unconfirmed,
+        unknown_for_long,
         bad_input,
     )
 }
@@ -247,7 +269,7 @@ async def record(names: list[str]) -> None:
     server = TemporalServer()
     await server.start()
     try:
-        async with empty_world(server.address) as world:
+        async with empty_world(server.address, workflow_sandbox=False) as world:
             stack = world.stack
             temporal = await TemporalClient.connect(
                 server.address, data_converter=sealing_converter(FixedKeys())
