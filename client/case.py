@@ -547,7 +547,12 @@ class CaseHandle:
             case = await reading.case(self.case_id)
             approvals = await reading.approvals(self.case_id)
             closing = await reading.event(self.case_id, "close")
-            said = await reading.event(self.case_id, f"{action}:{signed.click_id}")
+            # a judgement's event is named by its slot, which a click may be called like
+            said = (
+                await reading.event(self.case_id, f"{action}:{signed.click_id}")
+                if isinstance(given, DeskMessage)
+                else None
+            )
         if said is not None and said.actor == signed.actor:
             return Answer(recorded=True)
         clicks = {SignedActor.model_validate_json(row.signature_json).click_id for row in approvals}

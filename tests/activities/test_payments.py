@@ -269,7 +269,8 @@ async def test_a_case_that_ended_meanwhile_is_refused_and_stays_as_it_ended(offi
     await office.judge(case, by=LEAD)
     await office.control(f"charges/{case.charge}/dispute", {"status": "needs_response"})
     office.provider.work = office.send(case)
-    assert (await office.send(case)).status is SendStatus.REFUSED
+    ended = SendResult(status=SendStatus.REFUSED, outcome=Outcome.REJECTED_BY_PROVIDER)
+    assert await office.send(case) == ended
     assert (await office.steps(case)).count("close") == 1
 
 

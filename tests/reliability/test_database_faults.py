@@ -258,6 +258,12 @@ async def settled(world: World, case: Case) -> None:
     assert (await world.result(case)).outcome is Outcome.REFUNDED
 
 
+async def assert_settled_and_paid_once(world: World, case: Case) -> None:
+    await settled(world, case)
+    await paid_once(world, case)
+    await world.assert_sound()
+
+
 @pytest.mark.parametrize("is_lost", [False, True], ids=["store_kept", "store_lost"])
 async def test_a_refund_that_restored_books_have_forgotten_is_found_and_not_paid_again(
     stack: Stack, queue: str, own_server: TemporalServer, tmp_path: Path, is_lost: bool
@@ -280,11 +286,10 @@ async def test_a_refund_that_restored_books_have_forgotten_is_found_and_not_paid
         assert (await world.row(case)).status is Status.AWAITING_APPROVAL
         assert await world.client.reopen(case.id) is is_lost, "one that runs is left alone"
         if not is_lost:
-            assert await world.client.begin_again(case.id)
+            for _ in range(2):  # the second takes up the first one's run, which knows as much
+                assert await world.client.begin_again(case.id)
         await case.handle.approve(LEAD)
-        await settled(world, case)
-        await paid_once(world, case)
-        await world.assert_sound()
+        await assert_settled_and_paid_once(world, case)
 
 
 async def test_a_case_that_ended_after_the_back_up_ends_once_more_and_pays_nothing(
@@ -303,9 +308,7 @@ async def test_a_case_that_ended_after_the_back_up_ends_once_more_and_pays_nothi
         case = seen_by(world, case)
         assert await world.client.reopen(case.id)
         await case.handle.approve(LEAD)
-        await settled(world, case)
-        await paid_once(world, case)
-        await world.assert_sound()
+        await assert_settled_and_paid_once(world, case)
 
 
 @pytest.mark.parametrize(
@@ -325,9 +328,7 @@ async def test_a_request_that_restored_books_never_had_finds_its_refund_when_it_
         again = await world.client.open_refund(request)
         assert again.case_id == case.id
         case = seen_by(world, case)
-        await settled(world, case)
-        await paid_once(world, case)
-        await world.assert_sound()
+        await assert_settled_and_paid_once(world, case)
 
 
 async def test_a_run_that_restored_books_never_had_is_ended_and_its_request_pays_once(
@@ -351,9 +352,7 @@ async def test_a_run_that_restored_books_never_had_is_ended_and_its_request_pays
         assert not await world.client.reopen(waiting.id), "what the books have is left alone"
         await world.client.open_refund(request)
         case = seen_by(world, case)
-        await settled(world, case)
-        await paid_once(world, case)
-        await world.assert_sound()
+        await assert_settled_and_paid_once(world, case)
 
 
 async def until_ended(world: World, count: int) -> list[str]:

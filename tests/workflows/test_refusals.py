@@ -139,6 +139,15 @@ async def test_who_reaches_no_temporal_is_told_who_decided_by_the_books(
         await away.contact(SERVICE, Channel.PHONE, "any news?")
 
 
+async def test_a_click_that_is_called_like_a_filled_slot_is_none_of_its_answers(
+    world: World, cut_off: Client
+) -> None:
+    case = await world.open_decided(amount_minor=60_000)
+    await case.handle.approve(LEAD, slot="first")
+    with pytest.raises(Unreachable):
+        await cut_off.case(case.id).approve(LEAD, slot="second", click_id="first")
+
+
 async def test_who_reaches_no_temporal_is_told_how_the_case_ended(
     world: World, case: Case, cut_off: Client
 ) -> None:
