@@ -53,7 +53,8 @@ test-deep: lint ## Everything, the long matrices and both databases; then the re
 	REDRESS_TEST_DATABASE=sqlite $$run --junitxml=var/test-deep.xml $(ARGS) || code=$$?; \
 	echo '· tests of whole cases, on PostgreSQL'; \
 	REDRESS_TEST_DATABASE=postgresql $$run --junitxml=var/test-deep-postgresql.xml -o junit_suite_name=postgresql \
-	  -m 'not deep' tests/workflows tests/replay tests/reliability $(ARGS) || code=$$?; \
+	  tests/workflows tests/replay tests/reliability --ignore tests/reliability/test_soak.py \
+	  $(ARGS) || code=$$?; \
 	$(PY) -m tests.deep_report var/test-deep.xml var/test-deep-postgresql.xml; exit $$code
 
 .PHONY: lint

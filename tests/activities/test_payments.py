@@ -32,6 +32,7 @@ from tests.ledger.builders import (
 from tests.workflows.builders import FINANCE, LARGE, LEAD, MEDIUM, SMALL
 
 ENDED = {"at_maximum": True}
+TUESDAY = MONDAY + timedelta(days=1)
 TICK = timedelta(microseconds=1)
 REFERENCE = "7" + "0" * 22
 
@@ -506,21 +507,23 @@ async def pending(office: Office) -> Case:
 
 
 async def test_money_under_way_on_the_maximum_day_is_traced_before_everybody(
-    office: Office, pending: Case
+    office: Office,
 ) -> None:
-    every = await looks(office, pending)
-    assert await looked(office, pending, after=timedelta(days=14), **ENDED) == LookResult()
-    row = await office.row(pending)
-    following = next(at for at in every if at > MONDAY + timedelta(days=14))
+    case = await office.decided(await office.a_charge(refund_behaviour="stuck"))
+    await office.send(case, now=TUESDAY)
+    every = await looks(office, case)
+    assert await looked(office, case, after=timedelta(days=15), **ENDED) == LookResult()
+    row = await office.row(case)
+    following = next(at for at in every if at > MONDAY + timedelta(days=15))
     body = {"next_look_at": instant(following), "reference": row.provider_id}
-    assert (await office.event(pending, "trace")).body == body
-    notices = await office.notices(pending)
+    assert (await office.event(case, "trace")).body == body
+    notices = await office.notices(case)
     for to in ("customer", "finance"):
         told = notices["case.trace_opened", to]
         assert told.items() >= body.items()
         assert row.provider_id in told["letter"]
-        assert "March 1, 2027" in told["in_words"]
-        assert told["in_words"] == status_in_words(row, accepted_at=MONDAY)
+        assert "March 2, 2027" in told["in_words"], "when it was sent, not when it was asked for"
+        assert told["in_words"] == status_in_words(row, accepted_at=TUESDAY)
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["while traced", "at the last look"])
