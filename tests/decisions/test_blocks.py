@@ -15,11 +15,21 @@ from decisions.findings import Collector
 from decisions.merge import merged
 from decisions.source import Node
 from domain.actors import Role
+from domain.canonical import plain
 from domain.cases import Channel
 from domain.deadlines import DayZero
 from domain.errors import InvalidRequest
 from domain.money import Money
-from tests.decisions.builders import NOON, POLICIES, SMALL, changed, findings_of, money, shipped
+from tests.decisions.builders import (
+    NOON,
+    POLICIES,
+    SMALL,
+    SMALL_FACTS,
+    changed,
+    findings_of,
+    money,
+    shipped,
+)
 
 CALENDARS = ("ae", "es", "il", "kr", "nl", "sa", "us-banking")
 
@@ -157,10 +167,23 @@ def with_attributes(when: str = "{attributes.card_tier: gold}") -> Pack:
     return Pack.from_text(changed("{plan: basic", "{attributes.card_tier: gold, plan: basic", text))
 
 
+@pytest.mark.parametrize(
+    ("unused_bps", "amount_minor"), [(0, 0), (1, 0), (10, 1), (3_333, 167), (10_000, 500)]
+)
+def test_what_was_not_used_is_given_back_by_the_callers_share(
+    unused_bps: int, amount_minor: int
+) -> None:
+    share = "attributes: {unused_bps: {type: bps, min: 0, max: 10000}}\ncurrencies:"
+    text = changed("currencies:", share)
+    cap = "{of: price, bps: attributes.unused_bps, round: half_up}"
+    text = changed("cap: {usd: 100, eur: 90}", f"cap: {cap}", text)
+    pack = Pack.from_text(changed("{plan: basic", "{attributes.unused_bps: 0, plan: basic", text))
+    facts = {**SMALL_FACTS, **pack.attribute_facts({"unused_bps": unused_bps})}
+    assert pack.decide(facts, NOON).outputs["cap"] == plain(money(amount_minor))
+
+
 def test_attributes_are_inputs_of_the_rules() -> None:
     pack = with_attributes()
-    from tests.decisions.builders import SMALL_FACTS
-
     facts = {**SMALL_FACTS, **pack.attribute_facts({"card_tier": "silver", "since": "2026-01-02"})}
     assert facts["attributes.since"] == date(2026, 1, 2)
     assert facts["attributes.pending"] is None
