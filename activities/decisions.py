@@ -407,11 +407,10 @@ class Decisions(DecisionActivities):
         person = given.signed.actor
         if person.role in {Role.AUDITOR, Role.PUBLISHER, Role.ADMIN}:
             return RefusalCode.NOT_AUTHORISED, f"role {person.role.value} moves no money"
-        if given.slot is not None and given.now > given.slot.expires_at:
-            return RefusalCode.ALREADY_DECIDED, "the time to decide has run out"
-        refusal = given.slot.why_may_not_fill(person, given.now) if given.slot else None
-        if refusal is not None:
-            return refusal
+        if given.slot is not None:
+            refusal = await self._why_may_not_fill(tx.reading, given.slot, given)
+            if refusal is not None:
+                return refusal
         if given.action is not Action.APPROVE:
             return None
         amount = amount_of(case)
@@ -424,6 +423,17 @@ class Decisions(DecisionActivities):
         pack = pack or await self._pinned(tx.reading, case.policy_hash)
         reason = pack.why_may_not(person.role, CaseKind.REFUND.value, amount, spent)
         return None if reason is None else (RefusalCode.OVER_LIMIT, reason)
+
+    async def _why_may_not_fill(
+        self, reading: Reading, slot: ApprovalSlot, given: RecordVerdictInput
+    ) -> tuple[RefusalCode, str] | None:
+        """The workflow has judged the same; what counts is who is in the books, under the lock."""
+        if given.now > slot.expires_at:
+            return RefusalCode.ALREADY_DECIDED, "the time to decide has run out"
+        decided = {row.slot: row.actor.id for row in await reading.approvals(given.case_id)}
+        if slot.id in decided:
+            return RefusalCode.ALREADY_DECIDED, f"decided by {decided[slot.id]} already"
+        return slot.why_may_not_fill(given.signed.actor, given.now, decided.values())
 
     async def _appealable(
         self, reading: Reading, case: CaseRow, now: datetime
