@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
 
@@ -79,12 +79,12 @@ class _Place:
     where: str
 
 
-def mutants_of(path: str, source: str, *, only: str = "") -> Iterator[Mutant]:
-    """Every mutant of a module's source in its order, or of the function ``only`` of it."""
+def mutants_of(path: str, source: str, *, only: Collection[str] = ()) -> Iterator[Mutant]:
+    """Every mutant of a module's source in its order, or of the functions ``only`` of it."""
     tree = ast.parse(source, path)
     seen: Counter[tuple[str, str, str]] = Counter()
     for place in list(_places(tree, None, "")):
-        if only and place.where != only:
+        if only and place.where not in only:
             continue
         for changed in _changes(place):
             ast.copy_location(changed, place.node)
