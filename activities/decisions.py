@@ -305,13 +305,11 @@ class Decisions(DecisionActivities):
     async def record_verdict(self, given: RecordVerdictInput) -> Answer:
         step = given.action.value + (f":{given.slot.id}" if given.slot else "")
         async with self._books.transaction() as tx:
-            case = await existing_case(tx, given.case_id)
             before = await verdict_before(tx.reading, given, step)
             if before is not None and before.actor == given.signed.actor:
                 return Answer(recorded=True)  # an earlier attempt committed it
             person = given.signed.actor
-            await tx.lock_charge(case.charge)
-            case = await existing_case(tx, given.case_id)
+            case = await locked_case(tx, given.case_id)
             refusal = await self._why_not(tx, case, given)
             if refusal is not None:
                 code, message = refusal

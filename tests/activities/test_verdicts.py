@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from activities.decisions import Decisions
+from decisions.library import Library
 from domain.actors import Actor, Role, sign
 from domain.approvals import Action, Answer, RefusalCode, Verdict
+from domain.canonical import parse_instant
 from domain.cases import EventKind, Outcome, Status
 from domain.refunds import RecordVerdictInput
 from ledger.records import ApprovalRow
 from tests.activities.office import MONDAY, Case, Office
 from tests.stack import SIGNING_KEY
-from tests.workflows.builders import AGENT, FINANCE, LARGE, LEAD, MEDIUM, SERVICE
+from tests.workflows.builders import AGENT, FINANCE, LARGE, LEAD, MEDIUM, SERVICE, with_version_2
+from tests.workflows.world import POLICIES
 
 RECORDED = Answer(recorded=True)
 MINUTE = timedelta(minutes=1)
@@ -113,6 +118,16 @@ async def test_a_no_gives_the_money_free_and_ends_the_case_by_that_person(
     assert (closing.actor, closing.body["outcome"]) == (LEAD, "declined")
     assert closing.body["reason_key"] == "declined"
     assert await office.booked(case) == [("hold", ""), ("void", "")]
+
+
+async def test_a_no_says_until_when_it_is_heard_again_where_the_policy_does(
+    office: Office,
+) -> None:
+    case = await office.decided(amount_minor=MEDIUM, policy="generous")
+    assert await record(office, verdict(case, Action.DECLINE)) == RECORDED
+    five_business_days = datetime(2027, 3, 8, 22, tzinfo=UTC)
+    closing = await office.event(case, "close")
+    assert parse_instant(closing.body["appeal_until"]) == five_business_days
 
 
 async def test_a_withdrawal_gives_the_money_free_and_is_no_verdict(
@@ -254,6 +269,32 @@ async def test_the_limit_of_a_day_is_that_of_its_utc_day(
         await refused(office, given, RefusalCode.OVER_LIMIT, limit)
     else:
         assert await record(office, given) == RECORDED
+
+
+@pytest.mark.parametrize("early", [timedelta(0), timedelta(microseconds=1)])
+async def test_a_newer_version_that_names_the_cases_says_who_may_decide_from_its_first_instant(
+    office: Office, tmp_path: Path, early: timedelta
+) -> None:
+    policies = with_version_2(POLICIES, tmp_path, MONDAY.date() + timedelta(days=1), "repin: [1]")
+    library = Library.load(policies)
+    decisions = Decisions(
+        office.books, office.provider, library, SIGNING_KEY.public_key(), lambda: MONDAY
+    )
+    case = await office.decided(amount_minor=10_001)
+    newer = library.versions("refund")[-1]
+    first = newer.effective_at
+    given = verdict(case, by=AGENT, now=first - early)
+    answers = [await office.act(decisions.record_verdict, given) for _ in range(2)]
+    if early:
+        assert {answer.code for answer in answers} == {RefusalCode.OVER_LIMIT}
+        assert "repin:2" not in await office.steps(case)
+        return
+    assert answers == [RECORDED] * 2
+    event = await office.event(case, "repin:2")
+    assert (event.kind, event.occurred_at) == (EventKind.REPINNED, first)
+    assert event.body == {"version": 2, "policy_hash": newer.hash}
+    async with office.books.reading() as reading:
+        assert await reading.policy_content(newer.hash) == newer.content
 
 
 async def test_people_at_once_fill_a_slot_once(office: Office, case: Case) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 from domain.actors import Actor, Role
@@ -56,3 +59,21 @@ def a_request(**fields: Any) -> dict[str, Any]:
         "requested_by": SERVICE.model_dump(mode="json"),
         **fields,
     }
+
+
+def with_version_2(policies: Path, folder: Path, day: date, repin: str) -> Path:
+    """A copy of ``policies`` in ``folder`` with a version 2 of the refund policy, in force from
+    ``day``, that lets agents say yes to twice as much; ``repin`` is its line about that, or none.
+    """
+    copied = Path(shutil.copytree(policies, folder / "policies"))
+    lines = []
+    for line in (copied / "refund/v1.yaml").read_text(encoding="utf-8").splitlines():
+        if line.startswith("version:"):
+            line = f"version: 2\n{repin}"
+        elif line.startswith("effective_from:"):
+            line = f'effective_from: "{day}"'
+        lines.append(line)
+    newer = "\n".join(lines).replace("each: {usd: 10000,", "each: {usd: 20000,")
+    newer = newer.replace("per_day: {usd: 15000,", "per_day: {usd: 30000,")
+    (copied / "refund/v2.yaml").write_text(newer, encoding="utf-8")
+    return copied

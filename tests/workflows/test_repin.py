@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +12,7 @@ from domain.approvals import RefusalCode
 from domain.cases import EventKind, Outcome, Status
 from domain.errors import Refused
 from tests.stack import TemporalServer
-from tests.workflows.builders import AGENT, unique
+from tests.workflows.builders import AGENT, unique, with_version_2
 from tests.workflows.world import POLICIES, World, living_world, person, utc_now
 
 OVER_THE_OLD_LIMIT = 10_001
@@ -24,19 +23,8 @@ async def world(
     temporal_server: TemporalServer, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[World]:
     """Version 2 is in force from tomorrow and lets agents say yes to twice as much."""
-    policies = Path(shutil.copytree(POLICIES, tmp_path / "policies"))
-    text = (policies / "refund/v1.yaml").read_text(encoding="utf-8")
     tomorrow = (utc_now() + timedelta(days=1)).date()
-    lines = []
-    for line in text.splitlines():
-        if line.startswith("version:"):
-            line = f"version: 2\n{request.param}"
-        elif line.startswith("effective_from:"):
-            line = f'effective_from: "{tomorrow}"'
-        lines.append(line)
-    newer = "\n".join(lines).replace("each: {usd: 10000,", "each: {usd: 20000,")
-    newer = newer.replace("per_day: {usd: 15000,", "per_day: {usd: 30000,")
-    (policies / "refund/v2.yaml").write_text(newer, encoding="utf-8")
+    policies = with_version_2(POLICIES, tmp_path, tomorrow, request.param)
     async with living_world(temporal_server.address, policies=policies) as world:
         yield world
         await world.assert_sound()
