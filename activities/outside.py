@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -37,6 +37,7 @@ from domain.cases import (
     Outcome,
     Status,
     case_id_for,
+    is_case_id,
 )
 from domain.decisions import RefundMethod
 from domain.money import Money, total
@@ -57,6 +58,9 @@ from ledger.writing import BookTransaction
 log = structlog.get_logger()
 
 DISPUTE_EVENTS = "charge.dispute."
+
+_OVER = frozenset({Chargeback.WON, Chargeback.NONE})
+"""A dispute that took nothing and takes nothing any more."""
 
 _MONEY_GONE = frozenset({Outcome.REFUNDED, Outcome.UNCONFIRMED})
 
@@ -166,7 +170,7 @@ class OutsideNews:
         charge = await self._provider.charge(refund.charge)
         async with self._books.transaction() as tx:
             await tx.lock_charge(charge.id)
-            if await tx.case(refund.case_id) is not None:
+            if is_case_id(refund.case_id) and await tx.case(refund.case_id) is not None:
                 return "nothing_new"
             booked = await _book_refund(tx, charge, refund, row.received_at)
         return "recorded" if booked else "nothing_new"
@@ -181,11 +185,11 @@ class OutsideNews:
             if any(case.status is Status.SENDING for case in cases):
                 return OUTSIDE  # whether money moved is not in the books yet: come again
             news = [await _tell_case(tx, case, charge, row.received_at) for case in cases]
-            news += [
-                await _record_loss(tx, charge, dispute, row.received_at)
-                for dispute in charge.disputes
-                if dispute.status is Chargeback.LOST
-            ]
+            given = await _given(tx, charge) if charge.disputes else []
+            for dispute in charge.disputes:
+                news.append(await _record_opening(tx, charge, dispute, given, row.received_at))
+                if dispute.status is Chargeback.LOST:
+                    news.append(await _record_loss(tx, charge, dispute, given, row.received_at))
         return "recorded" if any(news) else "nothing_new"
 
 
@@ -299,12 +303,28 @@ async def _tell_case(tx: BookTransaction, case: CaseRow, charge: ChargeFacts, at
     return True
 
 
-async def _record_loss(
-    tx: BookTransaction, charge: ChargeFacts, dispute: ProviderDispute, at: datetime
-) -> bool:
-    """A chargeback that took money which had been given back already (I1)."""
+class _Movement(NamedTuple):
+    """Money of a charge that was given back and stands. ``case_id`` is empty where no case of ours
+    gave it; ``given_at`` is when the provider took the order (UTC); ``reference`` is the bank's,
+    once it has told one."""
+
+    provider_id: str
+    case_id: str
+    amount: Money
+    given_at: datetime
+    reference: str
+
+
+async def _given(tx: BookTransaction, charge: ChargeFacts) -> list[_Movement]:
+    """All that stands of what was given back of a charge, whoever gave it."""
     given = [
-        {"provider_id": refund.id, "case_id": refund.case_id, "amount": refund.amount}
+        _Movement(
+            provider_id=refund.id,
+            case_id=refund.case_id if is_case_id(refund.case_id) else "",
+            amount=refund.amount,
+            given_at=refund.created_at,
+            reference=refund.reference,
+        )
         for refund in charge.alive_refunds
     ]
     by_refund = {refund.case_id for refund in charge.refunds}
@@ -312,22 +332,81 @@ async def _record_loss(
     for held in await tx.reading.reservations(ReservationScope.CHARGE, charge.id, currency):
         # account credit is no refund there; a refund that failed there has given nothing, also
         # while its case has yet to hear of it
-        if held.state is ReservationState.POSTED and held.case_id not in by_refund:
-            case = await existing_case(tx, held.case_id)
-            given.append(
-                {"provider_id": case.provider_id, "case_id": case.case_id, "amount": held.amount}
+        if held.state is not ReservationState.POSTED or held.case_id in by_refund:
+            continue
+        case = await existing_case(tx, held.case_id)
+        events = await tx.reading.events(held.case_id)
+        taken = [event.occurred_at for event in events if event.kind is EventKind.ACCEPTED]
+        given.append(
+            _Movement(
+                provider_id=case.provider_id,
+                case_id=case.case_id,
+                amount=held.amount,
+                given_at=max(taken, default=held.at),
+                reference="",
             )
+        )
+    return given
+
+
+async def _known_cases(tx: BookTransaction, given: Sequence[_Movement]) -> list[str]:
+    """The cases that gave the money, of those in the books."""
+    ours = sorted({each.case_id for each in given if each.case_id})
+    return [case_id for case_id in ours if await tx.case(case_id) is not None]
+
+
+def _opening_key(dispute: ProviderDispute) -> str:
+    return f"{dispute.id}:opened"
+
+
+async def _record_opening(
+    tx: BookTransaction,
+    charge: ChargeFacts,
+    dispute: ProviderDispute,
+    given: Sequence[_Movement],
+    at: datetime,
+) -> bool:
+    """An inquiry or a chargeback about money that had been given back: finance has the movements
+    to answer with (docs/decisions/0026).
+
+    Written whatever has become of it since, so that it does not depend on which webhook came
+    first: one that is over, and not lost, is answered only by what was given when it began.
+    """
+    if dispute.status in _OVER:
+        # the provider tells whole seconds
+        given = [x for x in given if x.given_at.replace(microsecond=0) <= dispute.created_at]
     if not given:
         return False
-    body: dict[str, Any] = {"movements": given, "captured": charge.captured}
-    if dispute.amount.currency == currency:
-        taken = total((Money.model_validate(each["amount"]) for each in given), currency)
-        body["sum"] = taken + dispute.amount
-        body["above_captured"] = max(taken + dispute.amount - charge.captured, Money.zero(currency))
-    ours = [str(each["case_id"]) for each in given if each["case_id"]]
-    known = [case_id for case_id in sorted(ours) if await tx.case(case_id) is not None]
+    body = {"movements": given, "captured": charge.captured, "respond_by": dispute.respond_by}
+    about = await _known_cases(tx, given)
     return await _record(
-        tx, dispute.id, "chargeback_lost", charge, dispute.amount, dispute.id, at, body, known
+        tx, _opening_key(dispute), "chargeback_opened", charge, dispute.amount, dispute.id, at,
+        body, about,
+    )  # fmt: skip
+
+
+async def _record_loss(
+    tx: BookTransaction,
+    charge: ChargeFacts,
+    dispute: ProviderDispute,
+    given: Sequence[_Movement],
+    at: datetime,
+) -> bool:
+    """A chargeback that took money which had been given back already (I1).
+
+    Call it after :func:`_record_opening`, whose record it follows on.
+    """
+    if not given:
+        return False
+    opening = case_id_for(CaseKind.EXCEPTION, _opening_key(dispute))
+    body: dict[str, Any] = {"movements": given, "captured": charge.captured, "follows": opening}
+    if dispute.amount.currency == charge.captured.currency:
+        taken = total((each.amount for each in given), dispute.amount.currency) + dispute.amount
+        body["sum"] = taken
+        body["above_captured"] = max(taken - charge.captured, Money.zero(taken.currency))
+    about = [*await _known_cases(tx, given), opening]
+    return await _record(
+        tx, dispute.id, "chargeback_lost", charge, dispute.amount, dispute.id, at, body, about
     )
 
 

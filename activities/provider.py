@@ -120,9 +120,14 @@ class _Refund(_Answer):
     status: str | None = None
     amount: int
     currency: str
+    created: int
     metadata: dict[str, str] | None = None
     destination_details: dict[str, Any] | None = None
     failure_reason: str | None = None
+
+
+class _EvidenceDetails(_Answer):
+    due_by: int | None = None
 
 
 class _Dispute(_Answer):
@@ -130,7 +135,9 @@ class _Dispute(_Answer):
     status: str
     amount: int
     currency: str
+    created: int
     is_charge_refundable: bool
+    evidence_details: _EvidenceDetails
 
 
 class _Customer(_Answer):
@@ -221,6 +228,7 @@ def _refund(refund: _Refund) -> ProviderRefund:
         charge=refund.charge or "",
         status=refund_status(refund.status),
         amount=Money(amount_minor=refund.amount, currency=refund.currency),
+        created_at=_at(refund.created),
         case_id=_written(refund, "case_id"),
         reference=reference,
         failure_reason=refund.failure_reason or "",
@@ -228,10 +236,13 @@ def _refund(refund: _Refund) -> ProviderRefund:
 
 
 def _dispute(dispute: _Dispute) -> ProviderDispute:
+    due_by = dispute.evidence_details.due_by
     return ProviderDispute(
         id=dispute.id,
         status=chargeback_of([dispute.status]),
         amount=Money(amount_minor=dispute.amount, currency=dispute.currency),
+        created_at=_at(dispute.created),
+        respond_by=_at(due_by) if due_by else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -139,6 +140,14 @@ def case_id_for(kind: CaseKind, request_id: str) -> str:
     """
     digest = hashlib.sha256(f"{kind.value}:{request_id}".encode()).digest()
     return f"{kind.value}-{base64.b32encode(digest).decode().lower()[:26]}"
+
+
+_CASE_ID = re.compile(rf"({'|'.join(CaseKind)})-[a-z2-7]{{26}}")
+
+
+def is_case_id(text: str) -> bool:
+    """Whether a text has the form of what :func:`case_id_for` answers, in the books or not."""
+    return _CASE_ID.fullmatch(text) is not None
 
 
 class CaseEvent(BaseModel):

@@ -56,7 +56,7 @@ class _Fact(BaseModel):
 
 class ProviderRefund(_Fact):
     """A refund as the provider lists it. ``case_id`` is ours, from its metadata, or empty;
-    ``charge`` is empty for a refund of something else.
+    ``charge`` is empty for a refund of something else, ``created_at`` is UTC.
 
     ``reference`` is the bank's own number once it is available: the only proof of arrival
     that the provider has.
@@ -66,17 +66,24 @@ class ProviderRefund(_Fact):
     charge: str
     status: RefundStatus
     amount: Money
+    created_at: datetime
     case_id: str
     reference: str
     failure_reason: str
 
 
 class ProviderDispute(_Fact):
-    """One of the card network's procedures on a charge; ``amount`` is what the bank asks for."""
+    """One of the card network's procedures on a charge; ``amount`` is what the bank asks for.
+
+    ``respond_by`` is the provider's own deadline for evidence, None where it names none. Instants
+    are UTC, in whole seconds.
+    """
 
     id: str
     status: Chargeback
     amount: Money
+    created_at: datetime
+    respond_by: datetime | None
 
 
 class ChargeFacts(_Fact):

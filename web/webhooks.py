@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from domain.cases import Status
+from domain.cases import Status, is_case_id
 from domain.provider import API_VERSION
 from domain.refunds import ProviderNews
 from ledger.records import OUTSIDE
@@ -86,7 +86,8 @@ def verified(body: bytes, header: str, secret: str, now: datetime) -> dict[str, 
 
 def read_event(event: dict[str, Any]) -> Told:
     """Whom an event concerns: a refund's case by the metadata that every order of ours carries,
-    a chargeback's cases by its charge.
+    a chargeback's cases by its charge. A refund whose metadata names something of another form is
+    another system's.
 
     An event of a connected account (docs.stripe.com/connect/webhooks) concerns nobody here. The
     snapshot in one of another API version is not judged by: whoever it names looks for themselves.
@@ -105,10 +106,10 @@ def read_event(event: dict[str, Any]) -> Told:
         )
         return Told(id, type, str(subject["charge"]), RECEIVED if has_turned else NOTHING_NEW)
     case_id = str((subject.get("metadata") or {}).get("case_id", ""))
-    if not case_id and type in OUTSIDE_TYPES:
+    if type in OUTSIDE_TYPES and not is_case_id(case_id):
         return Told(id, type, str(subject["id"]), OUTSIDE)
     is_news = type in NEWS_TYPES and (not is_legible or _is_conclusive(subject))
-    return Told(id, type, case_id, RECEIVED if is_news and case_id else NOTHING_NEW)
+    return Told(id, type, case_id, RECEIVED if is_news else NOTHING_NEW)
 
 
 def _is_conclusive(refund: dict[str, Any]) -> bool:

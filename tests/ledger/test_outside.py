@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from activities.outside import OutsideNews
 from activities.provider import Provider
 from audit.verify import verify
-from domain.cases import CaseKind, EventKind, case_id_for
+from domain.canonical import instant, plain
+from domain.cases import CaseEvent, CaseKind, EventKind, Outcome, case_id_for
+from domain.decisions import RefundMethod
 from domain.money import Money
 from domain.provider import (
     Chargeback,
@@ -30,18 +37,51 @@ BY_HAND = ProviderRefund(
     charge="ch_1",
     status=RefundStatus.FAILED,
     amount=usd(1_000),
+    created_at=AT,
     case_id="",
     reference="",
     failure_reason="declined",
 )
+REFERENCE = "74000000000000000000003"
+OURS = case_id_for(CaseKind.REFUND, "req-1")
+STANDS = BY_HAND.model_copy(
+    update={
+        "id": "re_1",
+        "case_id": OURS,
+        "status": RefundStatus.SUCCEEDED,
+        "amount": usd(2_500),
+        "reference": REFERENCE,
+        "failure_reason": "",
+    }
+)
+"""The refund that a case of ours gave, as the provider lists it."""
+OPENING = case_id_for(CaseKind.EXCEPTION, "du_1:opened")
+LOSS = case_id_for(CaseKind.EXCEPTION, "du_1")
+
+
+@pytest.fixture
+async def other_books(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Books]:
+    """Beside ``sqlite_books``."""
+    shutil.copy(migrated_file, tmp_path / "others.db")
+    opened = await Books.open(f"sqlite+aiosqlite:///{tmp_path / 'others.db'}")
+    yield opened
+    await opened.close()
 
 
 def facts(
     *refunds: ProviderRefund,
-    chargeback: Chargeback = Chargeback.NONE,
+    chargeback: Chargeback | None = None,
     disputed: Money | None = None,
+    disputed_at: datetime = AT + timedelta(days=20),
 ) -> ChargeFacts:
-    dispute = ProviderDispute(id="du_1", status=chargeback, amount=disputed or usd(2_500))
+    """``chargeback`` is where the one dispute on the charge stands; None: there is none."""
+    dispute = ProviderDispute(
+        id="du_1",
+        status=chargeback or Chargeback.NONE,
+        amount=disputed or usd(2_500),
+        created_at=disputed_at,
+        respond_by=disputed_at + timedelta(days=14),
+    )
     return ChargeFacts(
         id="ch_1",
         customer="cus_ann",
@@ -53,8 +93,8 @@ def facts(
         created_at=AT,
         instrument=Instrument.CARD,
         instrument_refundable=True,
-        chargeback=chargeback,
-        disputes=() if chargeback is Chargeback.NONE else (dispute,),
+        chargeback=dispute.status,
+        disputes=() if chargeback is None else (dispute,),
         refunds=refunds,
         descriptor="",
     )
@@ -102,20 +142,184 @@ async def test_a_crowd_that_hears_of_one_refund_books_it_and_its_failure_once(
 
 
 async def test_a_crowd_that_hears_of_one_lost_chargeback_records_it_once(books: Books) -> None:
-    await Refund().settling(books)
-    ours = BY_HAND.model_copy(
-        update={"id": "re_1", "case_id": "refund-a", "status": RefundStatus.SUCCEEDED}
-    )
-    charge = facts(ours.model_copy(update={"amount": usd(2_500)}), chargeback=Chargeback.LOST)
-    await told(books, "evt_1", "charge.dispute.closed", "ch_1")
+    await Refund(case_id=OURS).settling(books)
+    await told(books, "evt_1", "charge.dispute.created", "ch_1")
+    await told(books, "evt_2", "charge.dispute.closed", "ch_1")
+    charge = facts(STANDS, chargeback=Chargeback.LOST)
     await asyncio.gather(*(news(books, charge).note_due() for _ in range(CROWD)))
     async with books.reading() as reading:
-        noticed = await reading.event(case_id_for(CaseKind.EXCEPTION, "du_1"), "notice")
-        kinds = [e.kind for e in await reading.events("refund-a")]
+        noticed = await reading.event(LOSS, "notice")
+        kinds = [e.kind for e in await reading.events(OURS)]
+        links = [e.body["case_id"] for e in await reading.events(OPENING) if "link" in e.step]
     assert noticed is not None
     assert Money.model_validate(noticed.body["sum"]) == usd(5_000)
-    assert kinds.count(EventKind.CHARGEBACK_SEEN) == kinds.count(EventKind.LINKED) == 1
+    assert noticed.body["follows"] == OPENING
+    assert (noticed.body["cases"], links) == ([OURS, OPENING], [LOSS])
+    assert kinds.count(EventKind.CHARGEBACK_SEEN) == 1
+    assert kinds.count(EventKind.LINKED) == 2
     assert (await verify(books)).is_clean
+
+
+# -- a chargeback about money that was given back before -----------------------------------
+
+
+async def given(books: Books, how: str) -> list[ProviderRefund]:
+    """A case up to where it gave its money, and how the provider lists it."""
+    refund = Refund(case_id=OURS)
+    if how == "credit":
+        credit = replace(refund, method=RefundMethod.ACCOUNT_CREDIT, provider_id="cbtxn_1")
+        await credit.settling(books)
+        async with books.transaction() as tx:
+            await credit.close(tx, Outcome.CREDITED, 2)
+        return []
+    await (refund.refunded(books) if how == "confirmed" else refund.settling(books))
+    return [STANDS]
+
+
+async def record_of(books: Books) -> dict[str, Any] | None:
+    """What was put before finance of the opening, if it was."""
+    async with books.reading() as reading:
+        noticed = await reading.event(OPENING, "notice")
+    return None if noticed is None else noticed.body
+
+
+@pytest.mark.parametrize("how", ["accepted", "confirmed", "credit"])
+@pytest.mark.parametrize("chargeback", [Chargeback.INQUIRY, Chargeback.OPEN, Chargeback.UNKNOWN])
+async def test_a_chargeback_about_money_given_back_before_has_the_movement_as_its_evidence(
+    books: Books, chargeback: Chargeback, how: str
+) -> None:
+    charge = facts(*await given(books, how), chargeback=chargeback)
+    for n in range(2):
+        await told(books, f"evt_{n}", "charge.dispute.created", "ch_1")
+        await news(books, charge).note_due()
+    by_credit = {
+        "provider_id": "cbtxn_1", "reference": "", "given_at": instant(AT + timedelta(days=2)),
+    }  # fmt: skip
+    by_refund = {"provider_id": "re_1", "reference": REFERENCE, "given_at": instant(AT)}
+    record = await record_of(books)
+    assert record is not None
+    assert record["movements"] == [
+        {
+            "case_id": OURS,
+            "amount": plain(usd(2_500)),
+            **(by_credit if how == "credit" else by_refund),
+        }
+    ]
+    assert record["respond_by"] == instant(AT + timedelta(days=34))
+    assert (record["provider_id"], record["cases"]) == ("du_1", [OURS])
+    async with books.reading() as reading:
+        (notice,) = await reading.outbox_of_case(OPENING)
+        links = [e.body for e in await reading.events(OURS) if e.kind is EventKind.LINKED]
+        assert await reading.case(LOSS) is None
+        assert await reading.ledger_transactions(OPENING) == []
+    assert (notice.topic, notice.body["to"]) == ("exception.chargeback_opened", "finance")
+    assert notice.body["movements"] == record["movements"]
+    assert links == [{"case_id": OPENING, "why": "chargeback_opened"}]
+    assert (await verify(books)).is_clean
+
+
+@pytest.mark.parametrize("chargeback", sorted(Chargeback))
+@pytest.mark.parametrize("how", ["held", "failed"])
+async def test_a_chargeback_on_a_charge_of_which_nothing_is_given_is_no_exception(
+    sqlite_books: Books, how: str, chargeback: Chargeback
+) -> None:
+    refund = Refund(case_id=OURS)
+    if how == "held":
+        async with sqlite_books.transaction() as tx:
+            await refund.open_and_decide(tx)
+    else:
+        await refund.settling(sqlite_books)
+    sent = [] if how == "held" else [STANDS.model_copy(update={"status": RefundStatus.FAILED})]
+    await told(sqlite_books, "evt_1", "charge.dispute.created", "ch_1")
+    assert await news(sqlite_books, facts(*sent, chargeback=chargeback)).note_due() == 1
+    async with sqlite_books.reading() as reading:
+        assert await reading.case(OPENING) is await reading.case(LOSS) is None
+    assert (await verify(sqlite_books)).is_clean
+
+
+@pytest.mark.parametrize("how", ["accepted", "confirmed", "credit"])
+@pytest.mark.parametrize("end", [Chargeback.WON, Chargeback.NONE, Chargeback.LOST])
+async def test_a_chargeback_is_recorded_the_same_whether_it_is_heard_of_in_time_or_at_its_end(
+    sqlite_books: Books, other_books: Books, end: Chargeback, how: str
+) -> None:
+    found = []
+    in_time, late = (Chargeback.OPEN, end), (end, end)
+    for each, heard in ((sqlite_books, in_time), (other_books, late)):
+        refunds = await given(each, how)
+        for n, status in enumerate(heard):
+            await told(each, f"evt_{n}", "charge.dispute.created", "ch_1")
+            await news(each, facts(*refunds, chargeback=status)).note_due()
+        async with each.reading() as reading:
+            accounts = [await reading.events(id) for id in (OPENING, LOSS)]
+            notices = [
+                (row.topic, row.body)
+                for id in (OPENING, LOSS)
+                for row in await reading.outbox_of_case(id)
+            ]
+        found.append(([[(e.step, e.body) for e in account] for account in accounts], notices))
+        assert (await verify(each)).is_clean
+    assert found[0] == found[1]
+    opening, loss = found[0][0]
+    assert len(opening) == (4 if end is Chargeback.LOST else 3)
+    assert len(loss) == (3 if end is Chargeback.LOST else 0)
+
+
+@dataclass(frozen=True)
+class Later(Refund):
+    """All of it so much later."""
+
+    by: timedelta = timedelta()
+
+    def event(self, *args: Any, **fields: Any) -> CaseEvent:
+        made = super().event(*args, **fields)
+        return made.model_copy(update={"occurred_at": made.occurred_at + self.by})
+
+
+ONE_SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("after", "is_evidence"),
+    [
+        (-ONE_SECOND, True),
+        (timedelta(), True),
+        (ONE_SECOND - timedelta.resolution, True),  # the provider tells whole seconds
+        (ONE_SECOND, False),
+    ],
+)
+@pytest.mark.parametrize("end", [Chargeback.WON, Chargeback.NONE])
+@pytest.mark.parametrize("how", ["refund", "credit"])
+async def test_what_was_given_after_a_chargeback_that_was_not_lost_is_no_evidence_in_it(
+    sqlite_books: Books, how: str, end: Chargeback, after: timedelta, is_evidence: bool
+) -> None:
+    began = AT + timedelta(days=2)
+    sent = []
+    if how == "refund":
+        sent = [STANDS.model_copy(update={"created_at": began + after})]
+    else:
+        await Later(case_id=OURS, method=RefundMethod.ACCOUNT_CREDIT, by=after).settling(
+            sqlite_books
+        )
+    await told(sqlite_books, "evt_1", "charge.dispute.created", "ch_1")
+    await news(sqlite_books, facts(*sent, chargeback=end, disputed_at=began)).note_due()
+    assert (await record_of(sqlite_books) is not None) is is_evidence
+
+
+async def test_what_others_gave_back_is_evidence_too_and_their_own_names_are_not_taken_for_cases(
+    sqlite_books: Books,
+) -> None:
+    theirs = STANDS.model_copy(update={"id": "re_2", "case_id": "ticket 7\x00"})
+    forgotten = STANDS.model_copy(update={"id": "re_3"})  # of a case that the books do not know
+    by_hand = STANDS.model_copy(update={"id": "re_4", "case_id": ""})
+    await told(sqlite_books, "evt_1", "charge.dispute.created", "ch_1")
+    charge = facts(theirs, forgotten, by_hand, chargeback=Chargeback.OPEN)
+    await news(sqlite_books, charge).note_due()
+    record = await record_of(sqlite_books)
+    assert record is not None
+    named = [(each["provider_id"], each["case_id"]) for each in record["movements"]]
+    assert named == [("re_2", ""), ("re_3", OURS), ("re_4", "")]
+    assert record["cases"] == []
+    assert (await verify(sqlite_books)).is_clean
 
 
 @pytest.mark.parametrize("currency", ["usd", "eur"])

@@ -188,8 +188,11 @@ class _Judge:
         given, captured = refunded + credited, charge.captured.amount_minor
         self.must(given <= captured, "I1", f"{given} given of {captured} captured")
         lost = {each.id for each in charge.disputes if each.status is Chargeback.LOST}
+        taken = {each.id for each in charge.disputes if each.status is Chargeback.OPEN} | lost
         if self.lived.course.news and given:
             self.must(lost <= known, "I1", f"{given} given and {lost} lost, and no exception")
+            opened = {f"{each}:opened" for each in taken}
+            self.must(opened <= known, "I1", f"{given} given before {taken}, and no exception")
         for refund in charge.refunds:
             if refund.status in DEAD_REFUNDS and refund.case_id in rows:
                 outcome = rows[refund.case_id].outcome

@@ -251,6 +251,35 @@ async def test_a_refund_made_in_the_dashboard_is_booked_once_and_put_before_fina
     await world.assert_sound()
 
 
+async def test_a_refund_that_another_system_names_in_its_own_way_is_booked_as_made_outside(
+    world: World, web: WebProcess
+) -> None:
+    charge = await a_charge(world.stack, amount=10_000)
+    refund = await world.outside_refund(
+        nobodys(world, charge), 4_000, case_id="7f9c24e5-2f3a-4a1b-9d57-8f2f0c1f2a10"
+    )
+    await world.noted()
+    case = await exception(world, refund)
+    assert case is not None
+    assert [(kind, id) for kind, id, _ in await movements(world, case)] == [("outside", refund)]
+    assert [n.topic for n in await notices(world, case, "finance")] == ["exception.outside_refund"]
+    await world.stack.control(f"refunds/{refund}", {"status": "failed"})
+    await world.noted()
+    assert await exception(world, f"{refund}:failed") is not None
+    await world.assert_sound()
+
+
+async def test_a_refund_that_names_a_case_that_the_books_do_not_know_is_not_booked_as_made_outside(
+    world: World, web: WebProcess
+) -> None:
+    charge = await a_charge(world.stack, amount=10_000)
+    forgotten = case_id_for(CaseKind.REFUND, unique("forgotten"))
+    refund = await world.outside_refund(nobodys(world, charge), 4_000, case_id=forgotten)
+    await world.stack.control(f"refunds/{refund}", {"status": "failed"})
+    await world.noted()
+    assert await exception(world, refund) is None
+
+
 async def test_a_refund_made_in_the_dashboard_that_fails_is_reversed_and_linked(
     world: World, web: WebProcess
 ) -> None:
@@ -540,11 +569,66 @@ async def test_a_chargeback_lost_after_the_money_was_given_back_is_an_exception(
     (notice,) = await notices(world, found, "finance")
     assert notice.topic == "exception.chargeback_lost"
     assert notice.body["sum"]["amount_minor"] == 5_370
-    (linked,) = [e.body for e in await world.events(case) if e.kind is EventKind.LINKED]
-    assert (noticed["cases"], linked["case_id"]) == ([case.id], found.id)
+    opening = await exception(world, f"{noticed['provider_id']}:opened")
+    assert opening is not None
+    linked = [e.body["case_id"] for e in await world.events(case) if e.kind is EventKind.LINKED]
+    assert (noticed["cases"], linked) == ([case.id, opening.id], [opening.id, found.id])
+    assert noticed["follows"] == opening.id
     await world.noted()
     assert len(await world.events(found)) == 3, "it is recorded once"
     await world.assert_sound()
+
+
+GAVE = ("accepted", "confirmed", "credit")
+
+
+@pytest.mark.parametrize("how", GAVE)
+@pytest.mark.parametrize("status", ["warning_needs_response", "needs_response"])
+async def test_a_chargeback_that_opens_after_the_money_was_given_back_puts_it_before_finance(
+    world: World, web: WebProcess, status: str, how: str
+) -> None:
+    case = await world.open_decided(
+        {"amount": SMALL, "refund_behaviour": "silent"}, consents_to_credit=how == "credit"
+    )
+    row = await world.until(case, Status.SETTLING, Status.CLOSED)
+    reference = ""
+    if how == "confirmed":
+        reference = "74000000000000000000015"
+        await world.at_bank(case, reference=reference)
+        await world.result(case)
+    await world.plan(mode="duplicated", type="charge.dispute.created")
+    dispute = await world.dispute(case, status=status)
+    await world.noted()
+    await told(world, "charge.dispute.created", case.charge)
+    await world.noted()
+    found = await exception(world, f"{dispute}:opened")
+    assert found is not None
+    (noticed,) = [e.body for e in await world.events(found) if e.kind is EventKind.NOTICED]
+    (given,) = noticed["movements"]
+    assert (given["case_id"], given["provider_id"], given["amount"]["amount_minor"]) == (
+        case.id, row.provider_id, SMALL,
+    )  # fmt: skip
+    assert given["reference"] == reference
+    assert given["given_at"]
+    assert noticed["respond_by"]
+    (notice,) = await notices(world, found, "finance")
+    assert (notice.topic, notice.body["movements"]) == ("exception.chargeback_opened", [given])
+    (linked,) = [e.body for e in await world.events(case) if e.kind is EventKind.LINKED]
+    assert (noticed["cases"], linked["case_id"]) == ([case.id], found.id)
+    assert (await movements(world, found), await exception(world, dispute)) == ([], None)
+    assert (await world.row(found)).outcome is Outcome.RECORDED
+    await world.assert_sound()
+
+
+async def test_evidence_is_handed_to_finance_and_nothing_is_written_to_the_providers_dispute(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_settling({"amount": SMALL})
+    dispute = await world.dispute(case)
+    await world.noted()
+    assert await exception(world, f"{dispute}:opened") is not None
+    journal = (await world.stack.control("journal"))["entries"]
+    assert [e for e in journal if e["method"] == "POST" and dispute in e["path"]] == []
 
 
 async def test_a_chargeback_lost_on_a_charge_of_which_nothing_was_given_back_is_no_exception(
@@ -553,7 +637,7 @@ async def test_a_chargeback_lost_on_a_charge_of_which_nothing_was_given_back_is_
     case = await world.open_decided(amount_minor=MEDIUM)
     dispute = await world.dispute(case, status="lost")
     await world.noted()
-    assert await exception(world, dispute) is None
+    assert await exception(world, dispute) is await exception(world, f"{dispute}:opened") is None
     assert "chargeback#1" in await world.steps(case)
 
 

@@ -14,7 +14,9 @@ from activities.provider import Provider, ProviderUnavailable
 from domain.money import Money
 from tests.stack import API_KEY
 
-REFUND = {"id": "re_1", "status": "pending", "amount": 2500, "currency": "usd"}
+REFUND = {
+    "id": "re_1", "status": "pending", "amount": 2500, "currency": "usd", "created": 1_800_000_000,
+}  # fmt: skip
 
 
 @asynccontextmanager
@@ -49,7 +51,14 @@ async def test_what_we_do_not_read_makes_no_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"amount": "2500"}, {"amount": None}, {"id": 7}, {"metadata": {"case_id": 1}}]
+    "wrong",
+    [
+        {"amount": "2500"},
+        {"amount": None},
+        {"id": 7},
+        {"metadata": {"case_id": 1}},
+        {"created": None},
+    ],
 )
 async def test_an_answer_of_another_shape_is_no_answer(wrong: dict[str, Any]) -> None:
     (field,) = wrong

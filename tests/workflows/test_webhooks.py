@@ -17,7 +17,7 @@ import pytest
 import stripe
 from sqlalchemy import select
 
-from domain.cases import Outcome, Status
+from domain.cases import CaseKind, Outcome, Status, case_id_for, is_case_id
 from domain.provider import API_VERSION
 from ledger import tables as t
 from ledger.books import Books
@@ -25,10 +25,18 @@ from ledger.records import OUTSIDE
 from tests.stack import WEBHOOK_SECRET
 from tests.workflows.world import BY_HAND, Case, WebProcess, World
 from web.store import Inbox
-from web.webhooks import Postman
+from web.webhooks import (
+    NEWS_TYPES,
+    NOTHING_NEW,
+    OUTSIDE_TYPES,
+    RECEIVED,
+    Postman,
+    read_event,
+)
 
 REFERENCE = "74000000000000000000005"
 SILENT = {"refund_behaviour": "silent"}
+UNKNOWN = case_id_for(CaseKind.REFUND, "never asked")
 
 
 async def test_a_webhook_settles_a_case_at_once(world: World, web: WebProcess) -> None:
@@ -183,6 +191,34 @@ async def test_an_event_of_an_unknown_type_or_case_is_kept_and_tells_nobody(
     assert await state_of(world, "evt_strange") == "nothing_new"
 
 
+@pytest.mark.parametrize(
+    ("names", "is_ours"),
+    [
+        (UNKNOWN, True),
+        ("", False),
+        (UNKNOWN[:-1], False),
+        (f"{UNKNOWN}a", False),
+        (f"{UNKNOWN}\n", False),
+        (UNKNOWN.upper(), False),
+        (UNKNOWN.replace("refund", "order"), False),
+        ("refund-1", False),
+        ("7f9c24e5-2f3a-4a1b-9d57-8f2f0c1f2a10", False),
+    ],
+)
+@pytest.mark.parametrize("type", sorted(OUTSIDE_TYPES))
+def test_a_refund_that_names_a_case_of_another_form_is_one_made_outside(
+    names: str, is_ours: bool, type: str
+) -> None:
+    refund = {"id": "re_1", "status": "failed", "metadata": {"case_id": names}}
+    told = read_event({"id": "evt_1", "type": type, "data": {"object": refund}})
+    assert is_case_id(names) is is_ours
+    if is_ours:
+        is_news = type in NEWS_TYPES
+        assert (told.subject, told.state) == (names, RECEIVED if is_news else NOTHING_NEW)
+    else:
+        assert (told.subject, told.state) == ("re_1", OUTSIDE)
+
+
 async def test_an_event_of_another_account_is_kept_and_tells_nobody(
     world: World, web: WebProcess
 ) -> None:
@@ -257,8 +293,8 @@ async def test_an_event_that_cannot_be_carried_yet_does_not_hold_up_those_behind
         async def carry(self, event_id: str, event_type: str, subject: str) -> str:
             if subject == "first":
                 raise OSError("the database is away")
-            carried.append(subject)
             await inbox.finish(event_id, "told")
+            carried.append(subject)
             return "told"
 
     now = datetime(2026, 12, 1, tzinfo=UTC)
@@ -311,7 +347,7 @@ LIVES = {
             arrives_and_is_charged_back,
             (*ORDERED, "refund.updated", *DISPUTED),
             Outcome.REFUNDED,
-            exceptions=1,
+            exceptions=2,
         ),
         Life(
             "stuck",
@@ -524,7 +560,7 @@ def event_of(
     **fields: str,
 ) -> bytes:
     """``named``: by the metadata that our orders carry; ``fields`` are the event's own."""
-    metadata = {"case_id": case.id if case else "refund-unknown"} if named else {}
+    metadata = {"case_id": case.id if case else UNKNOWN} if named else {}
     refund = {"id": "re_1", "status": status, "metadata": metadata}
     event = {"id": event_id, "object": "event", "type": type, "data": {"object": refund}, **fields}
     return json.dumps(event).encode()

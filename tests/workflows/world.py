@@ -193,11 +193,13 @@ class World:
         body = {"metadata[case_id]": case.id}
         await self.stack.control("faults", {"method": "POST", "body": body, **fault})
 
-    async def outside_refund(self, case: Case, amount: int) -> str:
-        """Somebody refunds the same charge by hand; answers the refund's id."""
+    async def outside_refund(self, case: Case, amount: int, *, case_id: str = "") -> str:
+        """Somebody refunds the same charge by hand, or another system does that has a ``case_id``
+        of its own; answers the refund's id."""
+        named = {"metadata[case_id]": case_id} if case_id else {}
         answer = await self.stack.http.post(
             f"{self.stack.sandbox_url}/v1/refunds",
-            data={"charge": case.charge, "amount": str(amount)},
+            data={"charge": case.charge, "amount": str(amount), **named},
             headers=BY_HAND,
         )
         answer.raise_for_status()
