@@ -249,9 +249,10 @@ async def test_a_yes_is_within_the_roles_limit_and_a_no_needs_none(
     [
         (6_000, timedelta(0), False),
         (6_001, timedelta(0), True),
-        (6_001, timedelta(microseconds=1), False),
+        (6_000, timedelta(microseconds=1), False),
+        (6_001, timedelta(microseconds=1), True),
     ],
-    ids=["within", "above", "the day after"],
+    ids=["within", "above", "within, a day later", "above, a day later"],
 )
 async def test_the_limit_of_a_day_is_that_of_its_utc_day(
     office: Office, amount_minor: int, later: timedelta, is_over: bool
@@ -259,8 +260,9 @@ async def test_the_limit_of_a_day_is_that_of_its_utc_day(
     """The tests' pack lets an agent give 150.00 a day."""
     evening = MONDAY.replace(hour=23, minute=59, second=59, microsecond=999_999)
     morning = MONDAY.replace(hour=0)
-    for at, spent in ((morning - timedelta(microseconds=1), 9_000), (morning, 9_000)):
-        before = await office.decided(amount_minor=spent)
+    tick, day = timedelta(microseconds=1), timedelta(days=1)
+    for at in (morning - tick, morning, morning + day, morning + 2 * day):
+        before = await office.decided(amount_minor=9_000)
         assert await record(office, verdict(before, by=AGENT, now=at)) == RECORDED
     case = await office.decided(amount_minor=amount_minor)
     given = verdict(case, by=AGENT, now=evening + later)

@@ -114,6 +114,10 @@ _EQUIVALENT = {
         "activities/linked.py _askers: case_id and (opened := (await reading.event(case_id, "
         "'open'))) -> (opened := (await reading.event(case_id, 'open')))",
     ),
+    "on SQLite one transaction writes at a time": (
+        "activities/decisions.py Decisions._why_not: await tx.lock_budget(person.id, "
+        "amount.currency, given.now.date()) -> pass",
+    ),
     "nothing left is zero in either branch": (
         "domain/money.py refundable_remainder: left.amount_minor > 0 -> left.amount_minor >= 0",
         "domain/money.py refundable_remainder: 0 -> -1",
