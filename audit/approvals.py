@@ -83,7 +83,8 @@ def _last_repin(column: ColumnElement[str]) -> ScalarSelect[Any]:
             e.kind == EventKind.REPINNED.value,
             sealed.c.seq < t.chain_links.c.seq,
         )
-        .order_by(sealed.c.seq.desc())
+        # by its place in the case: by link, SQLite would walk the chain for each approval
+        .order_by(e.ordinal.desc())
         .limit(1)
         .correlate(t.approvals, t.chain_links)
         .scalar_subquery()
