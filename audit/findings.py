@@ -10,7 +10,7 @@ MOST_FINDINGS = 1000
 
 class Finding(BaseModel):
     """``seq`` is the row's link in the chain, None when it has none or the finding is of a
-    case or a sum. ``invariant`` is I3 … I13 of the design, ``chain``, ``guard`` or
+    case or a sum. ``invariant`` is I1 … I13 of the design, ``chain``, ``guard`` or
     ``evidence``."""
 
     model_config = ConfigDict(frozen=True)

@@ -80,7 +80,7 @@ async def replay(books: Books, *, progress: Callable[[int], object] | None = Non
     async with books.reading() as reading:
         for content_hash in await _hashes(reading):
             policies += 1
-            pack = await _pinned(reading, content_hash)
+            pack = await pinned_pack(reading, content_hash)
             async for row in rows_under(reading, content_hash):
                 difference = _judged(pack, row)
                 if difference is not None and len(found) < MOST_FINDINGS:
@@ -112,7 +112,7 @@ async def _hashes(reading: Reading) -> list[str]:
     ]
 
 
-async def _pinned(reading: Reading, content_hash: str) -> Pack | str:
+async def pinned_pack(reading: Reading, content_hash: str) -> Pack | str:
     """The pack that the books keep under a hash, or why there is none."""
     content = await reading.policy_content(content_hash)
     if content is None:

@@ -1,5 +1,5 @@
-"""Proof over the books, from nothing but the books: chain, sums, approvals, projection; and,
-where it is asked for, over the evidence that lies beside them.
+"""Proof over the books, from nothing but the books: chain, sums, charges, approvals, projection;
+and, where it is asked for, over their signatures and the evidence that lies beside them.
 
 Reads only, in one snapshot, with bounded memory; safe on books that are being written.
 """
@@ -10,11 +10,14 @@ import hashlib
 from datetime import datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import func, select
 
+from audit.approvals import check_approvals
 from audit.case_checks import check_case
 from audit.case_files import case_files
+from audit.charges import check_charges
 from audit.evidence import check_evidence
 from audit.findings import Finding, Findings
 from audit.linked import check_linked
@@ -29,8 +32,9 @@ from ledger.reading import Reading
 class VerifyReport(BaseModel):
     """``counts`` are rows per table, ``head`` the chain's last link: keep it elsewhere, and
     give it to the next verification. ``dropped`` counts findings beyond those listed.
-    ``unnamed_files`` lie in the evidence store and no event names them: what was given too late;
-    None when nobody looked."""
+    ``signatures`` of approvals were held against the edge's key; ``unnamed_files`` lie in the
+    evidence store and no event names them: what was given too late. Each is None when nobody
+    looked."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,6 +42,7 @@ class VerifyReport(BaseModel):
     dropped: int
     counts: dict[str, int]
     head: Head
+    signatures: int | None = None
     unnamed_files: int | None = None
 
     @property
@@ -51,6 +56,7 @@ async def verify(
     expected_head: Head | None = None,
     now: datetime | None = None,
     evidence: Path | None = None,
+    verify_key: Ed25519PublicKey | None = None,
 ) -> VerifyReport:
     """Check everything; a finding is a value, not an exception.
 
@@ -58,6 +64,8 @@ async def verify(
     it, a tail cut off together with the head, or a chain computed anew from the first row,
     cannot be told from books that were never longer. ``now`` (UTC) also finds overdue cases.
     ``evidence`` is the folder of the evidence store: files that are gone are found too.
+    ``verify_key`` is the public half of the edge's key: without it an approval is held against
+    what was signed, and the signature itself is not checked.
     """
     found = Findings()
     async with books.reading() as reading:
@@ -74,12 +82,15 @@ async def verify(
             all_ended = all_ended and has_ended
         if all_ended:
             await _check_nothing_pending(reading, found)
+        signatures = await check_approvals(reading, found, verify_key)
+        await check_charges(reading, found)
         unnamed = None if evidence is None else await check_evidence(reading, evidence, found)
     return VerifyReport(
         findings=tuple(found.found),
         dropped=found.dropped,
         counts=counts,
         head=head,
+        signatures=signatures,
         unnamed_files=unnamed,
     )
 

@@ -32,17 +32,22 @@ def verify(
 ) -> None:
     """Recompute the chain, the sums, the approvals and the projection of the whole books.
 
-    Evidence whose file is gone is a finding too.
+    Evidence whose file is gone is a finding too. Signatures are held against
+    [b]REDRESS_ACTOR_VERIFY_KEY[/b].
     """
 
     async def work() -> int:
         from audit import verify as proof
         from settings import load
 
-        kept, folder = _head(head), evidence or load().evidence_dir
+        kept, settings = _head(head), load()
+        folder = evidence or settings.evidence_dir
+        key = settings.verify_key() if settings.actor_verify_key else None
         async with opened_books() as books:
             with spinner("verifying the books"):
-                report = await proof.verify(books, expected_head=kept, evidence=folder)
+                report = await proof.verify(
+                    books, expected_head=kept, evidence=folder, verify_key=key
+                )
         if as_json:
             show_json(report)
         else:
@@ -52,6 +57,8 @@ def verify(
                 f"{name.replace('_', ' ')} {n:,}" for name, n in report.counts.items() if n
             )
             say(f"{counts}\nhead {report.head.seq}:{report.head.hash}")
+            if report.signatures is None:
+                say("signatures were not checked: REDRESS_ACTOR_VERIFY_KEY is not set")
             if report.unnamed_files:
                 say(f"{counted(report.unnamed_files, 'file')} of evidence that no event names")
             if report.findings:

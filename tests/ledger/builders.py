@@ -10,9 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from audit.findings import Finding
 from audit.verify import VerifyReport
-from domain.actors import ENGINE, Actor, Role
+from decisions import Pack
+from domain.actors import ENGINE, Actor, Role, sign
 from domain.approvals import Verdict
 from domain.canonical import canonical_json, instant, plain
 from domain.cases import CaseEvent, CaseKind, EventKind, Outcome
@@ -27,8 +30,42 @@ from ledger.writing import BookTransaction
 from tests.postgres import connect_to
 
 AT = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)
-POLICY_TEXT = "name: refund\nversion: 3\n"
-POLICY_HASH = hashlib.sha256(POLICY_TEXT.encode()).hexdigest()
+EDGE_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+"""Signs for people here, and for nobody else."""
+
+
+def policy(version: int = 3, *, agent_each: int = 5_000, repin: tuple[int, ...] = ()) -> Pack:
+    """A policy that lets an agent approve so many cents at once, and 60.00 USD a day."""
+    limits = {
+        Role.AGENT: (agent_each, 6_000),
+        Role.LEAD: (1_000_000, 10_000_000),
+        Role.FINANCE: (1_000_000, 10_000_000),
+    }
+    outputs = {"verdict": {"type": "enum", "values": ["approve"]}}
+    rule = {"id": "ALL", "why": "everybody", "when": {}, "then": {"verdict": "approve"}}
+    return Pack.from_content(
+        canonical_json(
+            {
+                "format": 1,
+                "policy": "refund",
+                "version": version,
+                "effective_from": "2026-01-01",
+                "owner": "tests",
+                "currencies": ["usd"],
+                "inputs": {"age_days": {"type": "days", "min": 0, "max": 1000}},
+                "tables": [{"table": "all", "hit": "first", "outputs": outputs, "rules": [rule]}],
+                "authority": [
+                    {"role": role, "kind": "refund", "each": {"usd": each}, "per_day": {"usd": day}}
+                    for role, (each, day) in limits.items()
+                ],
+                **({"repin": repin} if repin else {}),
+            }
+        )
+    )
+
+
+POLICY_TEXT = policy().content
+POLICY_HASH = policy().hash
 DIGEST = hashlib.sha256(b"what was shown").hexdigest()
 AGENT = Actor(id="agent-1", role=Role.AGENT)
 LEAD = Actor(id="lead-1", role=Role.LEAD)
@@ -128,6 +165,7 @@ def accepted_body(**overrides: Any) -> dict[str, Any]:
 
 
 def approval(**overrides: Any) -> ApprovalRow:
+    """What a person said, with the edge's signature over it unless one is given."""
     row: dict[str, Any] = {
         "case_id": "refund-a",
         "slot": "lead",
@@ -136,11 +174,19 @@ def approval(**overrides: Any) -> ApprovalRow:
         "digest": DIGEST,
         "amount": usd(2500),
         "policy_hash": POLICY_HASH,
-        "signature_json": canonical_json({"signature": "00"}),
         "note": "",
         "at": AT + timedelta(hours=1),
-    }
-    return ApprovalRow(**{**row, **overrides})
+    } | overrides
+    signed = sign(
+        EDGE_KEY,
+        actor=row["actor"],
+        action=row["verdict"].value,
+        case_id=row["case_id"],
+        digest=row["digest"],
+        click_id="click-1",
+        at=row["at"],
+    )
+    return ApprovalRow(**{"signature_json": canonical_json(signed), **row})
 
 
 def refused_attempt(**overrides: Any) -> RefusedAttempt:
@@ -184,6 +230,9 @@ class Refund:
     business_key: str | None = None
     text: str = ""
     slots: tuple[str, ...] = ("lead",)
+    captured: Money | None = None
+    remainder: Money | None = None
+    """What its decision was told of its charge, where its policy asked."""
 
     def event(
         self,
@@ -207,8 +256,10 @@ class Refund:
         )
         await tx.append_event(self.event(EventKind.OPENED, body, 0, AGENT))
         await tx.keep_policy("refund", 3, POLICY_HASH, POLICY_TEXT)
+        told = {"captured": self.captured, "remainder": self.remainder}
+        facts = {"age_days": 3} | {name: plain(said) for name, said in told.items() if said}
         await tx.record_decision(
-            case_id=self.case_id, step="decide", decision=decision(), outcome={}, at=AT
+            case_id=self.case_id, step="decide", decision=decision(facts=facts), outcome={}, at=AT
         )
         body = decided_body(
             amount=self.amount, method=self.method, slots=[slot(id) for id in self.slots]

@@ -166,7 +166,10 @@ async def test_insert_or_replace_past_the_triggers_is_found(
             "recorded_at FROM approvals WHERE id = 'refund-000:lead'"
         )
     report = await verify(sqlite_books)
-    assert [(f.table, f.row) for f in report.findings] == [("approvals", "refund-000:lead")]
+    assert [(f.invariant, f.table, f.row) for f in report.findings] == [
+        ("chain", "approvals", "refund-000:lead"),
+        ("I5", "approvals", "refund-000:lead"),
+    ]
     assert report.findings[0].seq is not None
     assert "the row was changed" in report.findings[0].sentence
 
