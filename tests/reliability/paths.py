@@ -6,7 +6,9 @@ A further kind of case adds its own paths in this form; the kill tests take them
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from domain.cases import Outcome, Status
 from tests.reliability.killing import KillPoint, Lane, Scenario
@@ -25,6 +27,8 @@ ORDER = (
     KillPoint("order:after"),
 )
 
+ORDER_LOST = (KillPoint("order:before"), KillPoint("order:lost"))
+
 
 def around(activity: str, occurrence: int = 1) -> list[KillPoint]:
     """Every boundary of one execution of an activity."""
@@ -40,14 +44,18 @@ def boundaries(*activities: str, order: tuple[KillPoint, ...] = ORDER) -> tuple[
     return (*itertools.chain.from_iterable(each), *order)
 
 
+def of_case(nth: int, points: Iterable[KillPoint]) -> tuple[KillPoint, ...]:
+    return tuple(replace(point, nth_case=nth) for point in points)
+
+
 @dataclass(frozen=True)
 class ReferencePath:
-    """``outcome`` and ``effects`` are those of the run that nobody kills."""
+    """``outcomes`` are those of the run that nobody kills: of the case, and of each by which it
+    goes on."""
 
     drive: Scenario
-    outcome: Outcome
+    outcomes: tuple[Outcome, ...]
     boundaries: tuple[KillPoint, ...]
-    effects: int = 1
 
     def __str__(self) -> str:
         return self.drive.__name__
@@ -80,16 +88,12 @@ async def failed_at_the_bank(lane: Lane) -> Case:
     return await _settled(lane, case, status="failed", failure_reason="expired_or_canceled_card")
 
 
-async def paid_another_way(lane: Lane) -> Case:
-    """The money comes back, and a case of its own pays it again without asking anybody."""
-    case = await lane.open(SILENT, policy="generous", amount_minor=MEDIUM)
-    await lane.world.until(case, Status.AWAITING_APPROVAL)
-    await lane.calm(case)
-    await case.handle.approve(LEAD)
+async def failed_at_the_bank_then_credit(lane: Lane) -> Case:
+    """The money comes back, and a case of its own gives it as credit, which the customer had agreed
+    to at the request, without asking anybody."""
+    case = await _approved_once(lane, policy="crediting", consents_to_credit=True)
     await _settled(lane, case, status="failed", failure_reason="expired_or_canceled_card")
-    again = await next_case(lane.world, case)
-    await lane.world.until(again, Status.SETTLING)
-    assert await lane.world.effects(again) == 1
+    await lane.world.result(await next_case(lane.world, case))
     return case
 
 
@@ -97,6 +101,13 @@ async def answer_lost(lane: Lane) -> Case:
     """The provider has carried the first order out, and its answer never came."""
     case = await lane.open(SILENT, fault=LOST)
     return await _settled(lane, case, reference=REFERENCE)
+
+
+async def answer_lost_of_a_credit(lane: Lane) -> Case:
+    """The same of account credit, after which nothing has to settle."""
+    case = await lane.open(fault=LOST, consents_to_credit=True)
+    await lane.world.result(case)
+    return case
 
 
 async def asked_and_given(lane: Lane) -> Case:
@@ -112,8 +123,8 @@ async def asked_and_given(lane: Lane) -> Case:
     return case
 
 
-async def _approved_once(lane: Lane) -> Case:
-    case = await lane.open(SILENT, amount_minor=MEDIUM)
+async def _approved_once(lane: Lane, **fields: Any) -> Case:
+    case = await lane.open(SILENT, amount_minor=MEDIUM, **fields)
     await lane.world.until(case, Status.AWAITING_APPROVAL)
     await lane.calm(case)
     await case.handle.approve(LEAD)
@@ -131,38 +142,55 @@ async def _settled(lane: Lane, case: Case, **word: str) -> Case:
 
 ONE_APPROVAL = ReferencePath(
     one_approval,
-    Outcome.REFUNDED,
+    (Outcome.REFUNDED,),
     boundaries("decide_refund", "record_verdict", "send_refund", "look_at_refund"),
 )
 FURTHER_PATHS = (
     ReferencePath(
-        automatic, Outcome.REFUNDED, boundaries("decide_refund", "send_refund", "look_at_refund")
+        automatic,
+        (Outcome.REFUNDED,),
+        boundaries("decide_refund", "send_refund", "look_at_refund"),
     ),
     ReferencePath(
         two_approvals,
-        Outcome.REFUNDED,
+        (Outcome.REFUNDED,),
         boundaries(
             "decide_refund", "record_verdict", "record_verdict", "send_refund", "look_at_refund"
         ),
     ),
     ReferencePath(
         failed_at_the_bank,
-        Outcome.FAILED_AT_BANK,
+        (Outcome.FAILED_AT_BANK,),
         boundaries("decide_refund", "record_verdict", "send_refund", "look_at_refund"),
     ),
     ReferencePath(
-        paid_another_way,
-        Outcome.FAILED_AT_BANK,
-        boundaries("look_at_refund", "open_linked_case", order=()),
+        failed_at_the_bank_then_credit,
+        (Outcome.FAILED_AT_BANK, Outcome.CREDITED),
+        (
+            *boundaries(
+                "decide_refund",
+                "record_verdict",
+                "send_refund",
+                "look_at_refund",
+                "open_linked_case",
+            ),
+            *of_case(2, boundaries("decide_refund", "send_refund")),
+        ),
     ),
     ReferencePath(
         answer_lost,
-        Outcome.REFUNDED,
+        (Outcome.REFUNDED,),
         (
-            *boundaries("decide_refund", "send_refund", "look_at_refund", order=()),
+            *boundaries("decide_refund", "send_refund", "look_at_refund", order=ORDER_LOST),
             KillPoint("send_refund:begin", occurrence=2),
-            KillPoint("order:before"),
-            KillPoint("order:lost"),
+        ),
+    ),
+    ReferencePath(
+        answer_lost_of_a_credit,
+        (Outcome.CREDITED,),
+        (
+            *boundaries("decide_refund", "send_refund", order=ORDER_LOST),
+            KillPoint("send_refund:begin", occurrence=2),
         ),
     ),
 )

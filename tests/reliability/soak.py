@@ -33,7 +33,8 @@ from ledger.projection import CaseRow, slots_of
 from simulation.servers import READY, TemporalServer
 from tests.postgres import MortalPostgres
 from tests.reliability import kill_worker
-from tests.reliability.killing import FORKS, ShortTasks, assert_gone
+from tests.reliability.kill_worker import ShortTasks
+from tests.reliability.killing import FORKS, assert_gone
 from tests.stack import Stack, running_stack
 from tests.workflows.builders import FINANCE, LARGE, LEAD, MEDIUM, SMALL, a_charge, a_request
 from tests.workflows.world import POLICIES, World

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 
 from domain.approvals import Action
 from domain.cases import Outcome, Status
-from tests.reliability.killing import Death, KillPoint, Lane, faults_of, running_lanes
+from tests.reliability.killing import Death, End, KillPoint, Lane, faults_of, running_lanes
 from tests.reliability.paths import (
     FURTHER_PATHS,
     ONE_APPROVAL,
@@ -35,10 +35,13 @@ async def test_a_worker_killed_after_any_event_of_the_history_changes_nothing(
 ) -> None:
     async with running_lanes(killing_world, LANES) as lanes:
         reference = await lanes.run_unkilled(path.drive)
-        length = (await reference.case.handle.workflow.describe()).history_length
-        points = [KillPoint(after_event=number) for number in range(1, length + 1)]
+        points = [
+            KillPoint(after_event=number, nth_case=nth)
+            for nth, end in enumerate(reference.ends, start=1)
+            for number in range(1, await length_of(end) + 1)
+        ]
         deaths = await lanes.run_all(path.drive, points)
-    await judge(killing_world, reference, deaths, path.outcome, path.effects)
+    await judge(killing_world, reference, deaths, path.outcomes)
 
 
 @each_path
@@ -48,7 +51,7 @@ async def test_a_worker_killed_at_any_boundary_of_an_effect_changes_nothing(
     async with running_lanes(killing_world, LANES) as lanes:
         reference = await lanes.run_unkilled(path.drive)
         deaths = await lanes.run_all(path.drive, path.boundaries)
-    await judge(killing_world, reference, deaths, path.outcome, path.effects)
+    await judge(killing_world, reference, deaths, path.outcomes)
 
 
 @pytest.mark.parametrize("action", [Action.DECLINE, Action.WITHDRAW])
@@ -67,7 +70,7 @@ async def test_a_worker_killed_while_a_no_is_recorded_leaves_one_no(
     async with running_lanes(killing_world, LANES) as lanes:
         reference = await lanes.run_unkilled(ended_by_a_person)
         deaths = await lanes.run_all(ended_by_a_person, around("record_verdict"))
-    await judge(killing_world, reference, deaths, ENDS[action], 0)
+    await judge(killing_world, reference, deaths, [ENDS[action]], effects=0)
 
 
 async def test_a_worker_killed_while_evidence_is_recorded_or_decided_on_changes_nothing(
@@ -77,17 +80,29 @@ async def test_a_worker_killed_while_evidence_is_recorded_or_decided_on_changes_
     async with running_lanes(killing_world, LANES) as lanes:
         reference = await lanes.run_unkilled(asked_and_given)
         deaths = await lanes.run_all(asked_and_given, points)
-    await judge(killing_world, reference, deaths, Outcome.DECLINED, 0)
+    await judge(killing_world, reference, deaths, [Outcome.DECLINED], effects=0)
+
+
+async def length_of(end: End) -> int:
+    return (await end.case.handle.workflow.describe()).history_length
 
 
 async def judge(
-    world: World, reference: Death, deaths: Iterable[Death], outcome: Outcome, effects: int
+    world: World,
+    reference: Death,
+    deaths: Iterable[Death],
+    outcomes: Sequence[Outcome],
+    *,
+    effects: int = 1,
 ) -> None:
-    assert (await world.row(reference.case)).outcome is outcome
-    assert reference.effects == effects
+    """``outcomes`` are those of the case and of each by which it goes on; ``effects`` are each
+    one's at the provider."""
+    ends = reference.ends
+    assert [(await world.row(end.case)).outcome for end in ends] == list(outcomes)
+    assert [end.effects for end in ends] == [effects] * len(ends)
     found = list(deaths)
     for death in found:
-        print(f"{death.point!s:32} killed {death.killed} {death.seconds:5.1f} s")
+        print(f"{death.point!s:40} killed {death.killed} {death.seconds:5.1f} s")
     wrong = [fault for death in found for fault in faults_of(death, reference)]
     assert not wrong, "\n".join(wrong)
     await world.assert_sound()

@@ -50,8 +50,9 @@ async def test_an_attempt_hours_after_a_lost_answer_finds_the_first_refund(
     async with running_lanes(killing_world, 1) as lanes:
         (death,) = await lanes.run_all(one_order_nobody_asked_about, [lost])
     assert len(death.killed) == 1
-    assert death.effects == 1
-    orders = await orders_of(killing_world, death.case)
+    (end,) = death.ends
+    assert end.effects == 1
+    orders = await orders_of(killing_world, end.case)
     assert len(orders) == 1, "it looked, found the refund, and did not ask again"
 
 
