@@ -166,7 +166,7 @@ async def print_case(
         "first answer": first_answer(case, datetime.now(UTC), zone),
         "desk": f"{case.desk} ({case.priority})",
         "held by": case.assignee,
-        "rule": f"{case.rule} ({case.policy} v{case.policy_version})",
+        "rule": f"{case.rule} ({case.policy} v{case.policy_version})" if case.rule else "",
         "provider": case.provider_id,
         "goes on from": events[0].body.get("appeal_of") or events[0].body.get("alternative_to"),
         "linked": ", ".join(e.body["case_id"] for e in events if e.kind is EventKind.LINKED),

@@ -20,6 +20,7 @@ from activities.provider import NoSuchObject, Provider, ProviderRefusal, Provide
 from activities.records import (
     DESK_NOTICE,
     FINANCE_NOTICE,
+    HOLD,
     REVERSAL,
     amount_of,
     case_event,
@@ -40,6 +41,7 @@ from domain.cases import (
     is_case_id,
 )
 from domain.decisions import RefundMethod
+from domain.linked import FAILED_LATE
 from domain.money import Money, total
 from domain.provider import (
     DEAD_REFUNDS,
@@ -262,7 +264,7 @@ async def _book_late_failure(
     key = f"{refund.id}:failed"
     body = {"refund": refund.id, "failure_reason": refund.failure_reason}
     is_new = await _record(
-        tx, key, "refund_failed_late", charge, refund.amount, refund.id, at, body, [case.case_id]
+        tx, key, FAILED_LATE, charge, refund.amount, refund.id, at, body, [case.case_id]
     )
     if not is_new:
         return False
@@ -272,6 +274,7 @@ async def _book_late_failure(
             exception_id, REVERSAL, refund.amount, RefundMethod.ORIGINAL, case.reason, refund.id, at
         )
     )
+    await tx.release_reservations(case.case_id, HOLD)
     spoken = Language(case.language)
     words = say("closed.failed_at_bank", spoken, amount=money_in_words(refund.amount, spoken))
     told = {"amount": refund.amount, "in_words": words}

@@ -12,6 +12,7 @@ from domain.approvals import RefusalCode
 from domain.canonical import parse_instant, plain
 from domain.cases import AFTER_THE_END, CaseKind, EventKind, Status
 from domain.decisions import RefundVerdict
+from domain.linked import FAILED_LATE
 from domain.money import Money, total
 from ledger.postings import EXPENSE_PREFIX, TRANSIENT_PREFIXES, Entry, TransactionKind
 from ledger.projection import CaseRow, fold, slots_of
@@ -328,7 +329,10 @@ def check_closed_sums(file: CaseFile, found: Findings) -> None:
 
 
 def check_reservations(row: CaseRow, file: CaseFile, found: Findings) -> None:
-    """I3: an ended case holds nothing, and what it posted on the charge is what moved."""
+    """I3: an ended case holds nothing, and what it posted on the charge is what moved and stands.
+
+    What the bank sent back after the end is booked back by an exception, which the case names.
+    """
     for reservation in file.reservations:
         if reservation.state is ReservationState.HELD:
             found.add(
@@ -344,6 +348,8 @@ def check_reservations(row: CaseRow, file: CaseFile, found: Findings) -> None:
         (r.amount for r in on_charge if r.state is ReservationState.POSTED), row.currency
     )
     moved = _expense([e for x in file.transactions for e in x.entries], row.currency)
+    if any(event.body["why"] == FAILED_LATE for event in file.of_kind(EventKind.LINKED)):
+        moved = Money.zero(row.currency)
     if posted != moved:
         found.add(
             "I3",

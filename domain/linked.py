@@ -18,6 +18,9 @@ APPEAL_STEP = "link:appeal"
 ALTERNATIVE_STEP = "link:alternative"
 """Steps at which the first case names the one by which it goes on: once each."""
 
+FAILED_LATE = "refund_failed_late"
+"""Why a case that ended as paid is linked with the exception that booked its money back."""
+
 _KEPT = (
     "request_id", "customer", "charge", "currency", "reason", "language", "channel",
     "jurisdiction", "text", "requested_by", "authorised_by", "consents_to_credit", "appeal_of",

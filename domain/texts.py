@@ -109,10 +109,11 @@ CATALOGUE: dict[str, dict[Language, str]] = {
         "재무팀에서 처리하고 있습니다.",
     },
     "closed.recorded": {
-        Language.EN: "{amount} was moved by the payment provider without us. Finance was told.",
-        Language.ES: "El proveedor de pagos movió {amount} sin nuestra intervención. "
+        Language.EN: "The payment provider told us of {amount} that no request here explains. "
+        "Finance was told.",
+        Language.ES: "El proveedor de pagos nos informó de {amount} que ninguna solicitud explica. "
         "Finanzas ha sido informado.",
-        Language.KO: "결제사에서 {amount}을(를) 저희를 거치지 않고 처리했습니다. "
+        Language.KO: "결제사에서 이곳의 어떤 요청으로도 설명되지 않는 {amount} 건을 알려 왔습니다. "
         "재무팀에 알렸습니다.",
     },
     "ending.appeal": {

@@ -21,7 +21,7 @@ from domain.texts import day_in_words
 from ledger import postings
 from ledger.books import Books
 from ledger.in_words import bank_letter, status_in_words
-from ledger.records import OUTSIDE, OutboxRow
+from ledger.records import OUTSIDE, OutboxRow, ReservationScope
 from tests.workflows.builders import LEAD, MEDIUM, SMALL, a_charge, unique
 from tests.workflows.world import BY_HAND, Case, WebProcess, World
 
@@ -309,7 +309,8 @@ async def test_what_the_bank_sends_back_after_the_end_is_booked_back_once(
     world: World, web: WebProcess, reference: str
 ) -> None:
     charge = await a_charge(world.stack, amount=10_000, refund_behaviour="silent")
-    case = await world.open_settling(charge, amount_minor=10_000, language="es")
+    courtesy = {"amount_minor": 10_000, "reason": "courtesy", "language": "es"}
+    case = await world.open_settling(charge, **courtesy)
     if reference:
         await world.at_bank(case, reference=reference)
     for instant in (await world.looks(case))[0]:
@@ -324,7 +325,7 @@ async def test_what_the_bank_sends_back_after_the_end_is_booked_back_once(
     refund = await world.refund_id(case)
     late = await exception(world, f"{refund}:failed")
     assert late is not None
-    back = {"expense:refunds:service_unavailable": -10_000, "provider:stripe": 10_000}
+    back = {"expense:refunds:courtesy": -10_000, "provider:stripe": 10_000}
     assert await movements(world, late) == [("reversal", refund, back)]
     (told,) = await notices(world, late, "finance")
     assert told.topic == "exception.refund_failed_late"
@@ -335,9 +336,14 @@ async def test_what_the_bank_sends_back_after_the_end_is_booked_back_once(
     after = await world.account(case)
     assert (await world.steps(case))[len(before["events"]) :] == [f"link:{late.id}"]
     assert (after["row"]["outcome"], after["money"]) == ("refunded", before["money"])
+    states = {each["scope"]: each["state"] for each in after["reservations"]}
+    assert states == {"charge": "released", "concessions": "released"}
 
-    again = await world.open_decided(charge, amount_minor=10_000)
+    again = await world.open_decided(charge, **courtesy)
     assert (await world.row(again)).amount_minor == 10_000
+    async with world.stack.books.reading() as reading:
+        given = await reading.reservations(ReservationScope.CONCESSIONS, case.customer, "usd")
+    assert [each.case_id for each in given] == [again.id], "what came back is no concession"
     await world.assert_sound()
 
 
