@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     master_key: SecretStr = SecretStr("")
     actor_signing_key: SecretStr = SecretStr("")
     actor_verify_key: str = ""
+    actor_verify_keys_before: str = ""
     policies: Path = ROOT / "policies"
     allow_drafts: bool = False
     notices_file: Path = Path("var/notices.jsonl")
@@ -129,6 +130,15 @@ class Settings(BaseSettings):
         return Ed25519PublicKey.from_public_bytes(
             _bytes32("REDRESS_ACTOR_VERIFY_KEY", SecretStr(self.actor_verify_key))
         )
+
+    def verify_keys(self) -> tuple[Ed25519PublicKey, ...]:
+        """Public halves of every key that the edge has signed by, this one first; none where it is
+        not set. What was signed stays as it was signed when the key is changed."""
+        if not self.actor_verify_key:
+            return ()
+        name = "REDRESS_ACTOR_VERIFY_KEYS_BEFORE"
+        before = [_bytes32(name, SecretStr(key)) for key in _words(self.actor_verify_keys_before)]
+        return (self.verify_key(), *map(Ed25519PublicKey.from_public_bytes, before))
 
 
 def load() -> Settings:

@@ -8,7 +8,7 @@ somebody approved that day before is what was sealed before.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -31,11 +31,11 @@ UNSEALED = 2**62
 
 
 async def check_approvals(
-    reading: Reading, found: Findings, verify_key: Ed25519PublicKey | None
+    reading: Reading, found: Findings, verify_keys: Sequence[Ed25519PublicKey]
 ) -> int | None:
     """I5: each yes is within its giver's limits, each time and for the day, and each verdict is
-    what its signature says. Whether the signature is the edge's takes its public key; returns
-    how many were held against it, None without a key.
+    what its signature says. Whether the signature is the edge's takes the public halves of its
+    keys; returns how many were held against them, None without a key.
     """
     judge = _Judge(reading)
     checked = 0
@@ -46,12 +46,12 @@ async def check_approvals(
             continue  # a finding of its case
         for wrong in (
             await judge.why_not_within(approval, row),
-            why_not_signed(approval, verify_key),
+            why_not_signed(approval, verify_keys),
         ):
             if wrong is not None:
                 found.add("I5", "approvals", row["id"], wrong, seq=row["seq"])
         checked += 1
-    return None if verify_key is None else checked
+    return checked if verify_keys else None
 
 
 def _by_person_and_day() -> Select[Any]:
@@ -145,8 +145,8 @@ class _Judge:
         return pack
 
 
-def why_not_signed(approval: ApprovalRow, key: Ed25519PublicKey | None) -> str | None:
-    """None when the row says what was signed, by the edge where its ``key`` is given.
+def why_not_signed(approval: ApprovalRow, keys: Sequence[Ed25519PublicKey]) -> str | None:
+    """None when the row says what was signed, by the edge where its ``keys`` are given.
 
     What is signed covers actor, act, case, digest, click and instants. Freshness is judged when
     a verdict comes, by the wall clock of then, and not again.
@@ -167,13 +167,15 @@ def why_not_signed(approval: ApprovalRow, key: Ed25519PublicKey | None) -> str |
     ]
     if differing:
         return f"it differs from what was signed in {', '.join(differing)}"
-    if key is None:
-        return None
-    return why_not_authentic(
-        key,
-        signed,
-        action=approval.verdict.value,
-        case_id=approval.case_id,
-        digest=approval.digest,
-        at=signed.signed_at,
-    )
+    refusals = [
+        why_not_authentic(
+            key,
+            signed,
+            action=approval.verdict.value,
+            case_id=approval.case_id,
+            digest=approval.digest,
+            at=signed.signed_at,
+        )
+        for key in keys
+    ]
+    return None if None in refusals or not refusals else refusals[0]

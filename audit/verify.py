@@ -7,6 +7,7 @@ Reads only, in one snapshot, with bounded memory; safe on books that are being w
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -56,7 +57,7 @@ async def verify(
     expected_head: Head | None = None,
     now: datetime | None = None,
     evidence: Path | None = None,
-    verify_key: Ed25519PublicKey | None = None,
+    verify_keys: Sequence[Ed25519PublicKey] = (),
 ) -> VerifyReport:
     """Check everything; a finding is a value, not an exception.
 
@@ -64,8 +65,8 @@ async def verify(
     it, a tail cut off together with the head, or a chain computed anew from the first row,
     cannot be told from books that were never longer. ``now`` (UTC) also finds overdue cases.
     ``evidence`` is the folder of the evidence store: files that are gone are found too.
-    ``verify_key`` is the public half of the edge's key: without it an approval is held against
-    what was signed, and the signature itself is not checked.
+    ``verify_keys`` are the public halves of the keys that the edge has signed by: without one an
+    approval is held against what was signed, and the signature itself is not checked.
     """
     found = Findings()
     async with books.reading() as reading:
@@ -82,7 +83,7 @@ async def verify(
             all_ended = all_ended and has_ended
         if all_ended:
             await _check_nothing_pending(reading, found)
-        signatures = await check_approvals(reading, found, verify_key)
+        signatures = await check_approvals(reading, found, verify_keys)
         await check_charges(reading, found)
         unnamed = None if evidence is None else await check_evidence(reading, evidence, found)
     return VerifyReport(

@@ -42,11 +42,11 @@ def verify(
 
         kept, settings = _head(head), load()
         folder = evidence or settings.evidence_dir
-        key = settings.verify_key() if settings.actor_verify_key else None
+        keys = settings.verify_keys()
         async with opened_books() as books:
             with spinner("verifying the books"):
                 report = await proof.verify(
-                    books, expected_head=kept, evidence=folder, verify_key=key
+                    books, expected_head=kept, evidence=folder, verify_keys=keys
                 )
         if as_json:
             show_json(report)
