@@ -122,7 +122,8 @@ class Decisions(DecisionActivities):
         books have it: a workflow that was started again from them carries no attributes.
         """
         if asked.ordinal == 1:
-            return self._library.active(asked.request.policy, asked.now), asked, asked.now
+            pack = self._library.active(asked.request.policy, asked.now)
+            return pack, asked, asked.begun_at or asked.now
         async with self._books.reading() as reading:
             case = await existing_case(reading, asked.case_id)
             opened = await reading.event(asked.case_id, "open")

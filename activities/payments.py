@@ -13,8 +13,8 @@ What may go wrong between two lines, and what holds then:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -64,6 +64,24 @@ FROZEN_BY = frozenset({Chargeback.OPEN, Chargeback.LOST, Chargeback.UNKNOWN})
 """The chargeback interlock: a refund beside one of these would be lost twice."""
 
 
+class _Dates(NamedTuple):
+    """When money that is ordered at an instant is looked for, traced and expected; account credit
+    has arrived. Instants are UTC, the days local."""
+
+    looks: tuple[datetime, ...] = ()
+    trace_looks: tuple[datetime, ...] = ()
+    expected: tuple[date, ...] = ()
+
+    @classmethod
+    def of(cls, made: RefundDecision, settlement: Settlement, now: datetime) -> _Dates:
+        """Raises ``ValueError`` past the days that the calendar knows."""
+        if made.method is RefundMethod.ACCOUNT_CREDIT:
+            return cls()
+        return cls(
+            settlement.instants(now), settlement.trace_instants(now), settlement.expected_dates(now)
+        )
+
+
 class Payments(PaymentActivities):
     """Orders refunds and credits, and looks where they are."""
 
@@ -81,13 +99,15 @@ class Payments(PaymentActivities):
             if before is not None:
                 return before
             made, settlement = await self._pinned(reading, case, order)
+        # before any order: past the end of its calendar it has no dates, and could not be booked
+        dates = _Dates.of(made, settlement, order.now)
         try:
-            return await self._send(order, case, made, settlement)
+            return await self._send(order, case, made, dates)
         except ProviderMisconfigured as error:
             raise ApplicationError(str(error), type="ProviderMisconfigured") from error
 
     async def _send(
-        self, order: SendInput, case: CaseRow, made: RefundDecision, settlement: Settlement
+        self, order: SendInput, case: CaseRow, made: RefundDecision, dates: _Dates
     ) -> SendResult:
         """Look, then judge, then order: no attempt knows whether it is the first."""
         is_credit = made.method is RefundMethod.ACCOUNT_CREDIT
@@ -101,7 +121,7 @@ class Payments(PaymentActivities):
                 found = await self._order(case, made, is_credit=is_credit)
             except ProviderRefusal as refusal:
                 return await self._refused_by_provider(case, order, refusal.code)
-        return await self._accepted(case, order, made, settlement, found, charge.descriptor)
+        return await self._accepted(case, order, made, dates, found, charge.descriptor)
 
     async def _find(
         self, case: CaseRow, charge: ChargeFacts, made: RefundDecision, *, is_credit: bool
@@ -196,23 +216,20 @@ class Payments(PaymentActivities):
         case: CaseRow,
         order: SendInput,
         made: RefundDecision,
-        settlement: Settlement,
+        dates: _Dates,
         provider_id: str,
         descriptor: str,
     ) -> SendResult:
         is_credit = made.method is RefundMethod.ACCOUNT_CREDIT
-        looks = () if is_credit else settlement.instants(order.now)
-        trace = () if is_credit else settlement.trace_instants(order.now)
-        expected = settlement.expected_dates(order.now)
         body = {
             "provider_id": provider_id,
             "amount": made.amount,
             "tax": made.tax,
             "method": made.method,
             "descriptor": descriptor,
-            "looks": [instant(at) for at in looks],
-            "trace_looks": [instant(at) for at in trace],
-            "expected": [] if is_credit else [day.isoformat() for day in expected],
+            "looks": [instant(at) for at in dates.looks],
+            "trace_looks": [instant(at) for at in dates.trace_looks],
+            "expected": [day.isoformat() for day in dates.expected],
         }
         async with self._books.transaction() as tx:
             case = await locked_case(tx, case.case_id)
@@ -241,8 +258,8 @@ class Payments(PaymentActivities):
             status=SendStatus.ACCEPTED,
             provider_id=provider_id,
             outcome=Outcome.CREDITED if is_credit else None,
-            looks=looks,
-            trace_looks=trace,
+            looks=dates.looks,
+            trace_looks=dates.trace_looks,
         )
 
     async def _have_it_booked(self, tx: BookTransaction, case: CaseRow, now: datetime) -> None:

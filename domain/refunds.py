@@ -118,7 +118,9 @@ class RefundCaseInput(BaseModel):
 
 
 class DecideInput(BaseModel):
-    """``now`` is the workflow's instant: activities ask no clock what day it is.
+    """``now`` is the workflow's instant: activities ask no clock what day it is. ``begun_at`` is
+    when the case was asked for, which may be long before a worker first saw it; None of a
+    workflow that was started before this was said.
 
     ``ordinal`` numbers the decisions of a case: each but the first follows a question to the
     customer.
@@ -130,6 +132,7 @@ class DecideInput(BaseModel):
     request: RefundRequest
     now: datetime
     ordinal: int = 1
+    begun_at: datetime | None = None
 
     @property
     def step(self) -> str:

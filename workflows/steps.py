@@ -65,7 +65,11 @@ def _attempt(case: RefundCaseInput) -> timedelta:
 async def decide(case: RefundCaseInput, ordinal: int = 1) -> RefundProgress:
     """Facts, decision and hold in one activity; retried until the provider answers."""
     asked = DecideInput(
-        case_id=case.case_id, request=case.request, now=workflow.now(), ordinal=ordinal
+        case_id=case.case_id,
+        request=case.request,
+        now=workflow.now(),
+        ordinal=ordinal,
+        begun_at=workflow.info().workflow_start_time,
     )
     return await workflow.execute_activity_method(
         DecisionActivities.decide_refund,

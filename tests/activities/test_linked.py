@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.exceptions import ApplicationError
 
 from activities.linked import ending, judges_before, link_first
 from domain.approvals import Action
 from domain.canonical import parse_instant
 from domain.cases import CaseKind, EventKind, Outcome, case_id_for
-from domain.decisions import RefundMethod
+from domain.decisions import RefundMethod, RefundVerdict
 from domain.errors import InvalidRequest
 from domain.refunds import DecideInput, LinkInput, RefundRequest
 from ledger.linked import way_taken
@@ -119,6 +120,27 @@ async def test_a_case_goes_on_until_its_instant_and_not_after(
     for now in (last - TICK, last):
         assert await judges(office, way(case), now) == {SERVICE.id}
     await no(office, way(case), field, "the time for it ended", "a new request", now=last + TICK)
+
+
+@pytest.mark.parametrize("late", [timedelta(0), TICK])
+async def test_what_was_asked_in_time_is_in_time_when_it_is_first_seen_days_later(
+    office: Office, late: timedelta
+) -> None:
+    case = await refused(office)
+    last = await until(office, case, "appeal_until")
+    asked = appeal(case)
+    order = DecideInput(
+        case_id=case_id_for(CaseKind.REFUND, asked.request_id),
+        request=asked,
+        now=last + timedelta(days=3),
+        begun_at=last + late,
+    )
+    if late:
+        with pytest.raises(ApplicationError, match="the time for it ended"):
+            await office.act(office.decisions.decide_refund, order)
+    else:
+        made = await office.act(office.decisions.decide_refund, order)
+        assert made.verdict is RefundVerdict.APPROVE
 
 
 @pytest.mark.parametrize(

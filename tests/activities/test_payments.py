@@ -137,6 +137,23 @@ async def test_a_refund_of_exactly_this_amount_in_the_name_of_the_case_is_its_ow
     assert await office.effects(case) == 0, "nothing is ordered beside it"
 
 
+@pytest.mark.parametrize("credit", [False, True], ids=["refund", "credit"])
+async def test_past_the_end_of_its_calendar_nothing_is_ordered_that_could_not_be_booked(
+    office: Office, credit: bool
+) -> None:
+    """The tests' calendar ends with 2099; credit arrives at once and needs none."""
+    case = await office.decided(consents_to_credit=credit)
+    too_late = datetime(2099, 12, 30, 15, tzinfo=UTC)
+    if credit:
+        assert (await office.send(case, now=too_late)).status is SendStatus.ACCEPTED
+        return
+    for _ in range(2):
+        with pytest.raises(ValueError, match="publish a newer calendar"):
+            await office.send(case, now=too_late)
+    assert await office.orders(case) == 0
+    assert await office.booked(case) == [("hold", "")]
+
+
 async def test_two_attempts_at_once_book_one_order(office: Office) -> None:
     case = await office.decided()
     office.provider.work = office.send(case)

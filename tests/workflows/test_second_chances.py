@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from activities.contract import DECIDE_REFUND
 from activities.linked import Linked
 from client import CaseHandle, Client
 from client import case as client_case
@@ -19,7 +20,7 @@ from domain.canonical import parse_instant
 from domain.cases import CaseEvent, EventKind, Language, Outcome, Status
 from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest, Refused, Unreachable
-from domain.refunds import LinkInput, RefundCaseInput
+from domain.refunds import DecideInput, LinkInput, RefundCaseInput
 from ledger.in_words import status_in_words
 from tests.workflows.builders import AUDITOR, CUSTOMER, FINANCE, LEAD, SERVICE, a_charge, a_request
 from tests.workflows.world import Case, World, next_case, person
@@ -418,3 +419,20 @@ async def test_a_linked_case_is_opened_once_however_often_it_is_ordered(world: W
     await world.calm(again)
     assert await world.account(again) == before
     assert await world.effects(again) == 1
+
+
+async def test_a_case_is_decided_as_asked_for_when_it_was_and_not_when_a_worker_saw_it(
+    world: World,
+) -> None:
+    case = await world.open(start_delay=timedelta(seconds=2))
+    await case.handle.decided()
+    history = await case.handle.workflow.fetch_history()
+    (asked_with,) = [
+        event.activity_task_scheduled_event_attributes.input
+        for event in history.events
+        if event.activity_task_scheduled_event_attributes.activity_type.name == DECIDE_REFUND
+    ]
+    converter = world.stack.temporal.data_converter
+    (asked,) = await converter.decode(asked_with.payloads, [DecideInput])
+    assert asked.begun_at == history.events[0].event_time.ToDatetime(UTC)
+    assert asked.now - asked.begun_at >= timedelta(seconds=2)
