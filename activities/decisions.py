@@ -123,7 +123,7 @@ class Decisions(DecisionActivities):
         """
         if asked.ordinal == 1:
             pack = self._library.active(asked.request.policy, asked.now)
-            return pack, asked, asked.begun_at or asked.now
+            return pack, asked, asked.asked_at or asked.now
         async with self._books.reading() as reading:
             case = await existing_case(reading, asked.case_id)
             opened = await reading.event(asked.case_id, "open")

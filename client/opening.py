@@ -231,7 +231,10 @@ class Client:
         """Start a case that has no end in the books, whatever became of a run that they have
         never heard of."""
         case = RefundCaseInput(
-            case_id=case_id_of(request), request=request, attempt_seconds=self._attempt_seconds
+            case_id=case_id_of(request),
+            request=request,
+            attempt_seconds=self._attempt_seconds,
+            asked_at=_now() + (start_delay or timedelta(0)),
         )
         return await start_case(
             self.temporal,

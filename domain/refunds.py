@@ -108,19 +108,21 @@ class RefundRequest(BaseModel):
 
 
 class RefundCaseInput(BaseModel):
-    """``attempt_seconds`` bounds one attempt of one activity (start to close)."""
+    """``attempt_seconds`` bounds one attempt of one activity (start to close). ``asked_at`` is
+    when somebody asked for the case, or had it taken up again, which may be long before a worker
+    first sees it; None where the engine did."""
 
     model_config = ConfigDict(frozen=True)
 
     case_id: str
     request: RefundRequest
     attempt_seconds: int = 30
+    asked_at: datetime | None = None
 
 
 class DecideInput(BaseModel):
-    """``now`` is the workflow's instant: activities ask no clock what day it is. ``begun_at`` is
-    when the case was asked for, which may be long before a worker first saw it; None of a
-    workflow that was started before this was said.
+    """``now`` is the workflow's instant: activities ask no clock what day it is. ``asked_at`` is
+    the case's (:class:`RefundCaseInput`).
 
     ``ordinal`` numbers the decisions of a case: each but the first follows a question to the
     customer.
@@ -132,7 +134,7 @@ class DecideInput(BaseModel):
     request: RefundRequest
     now: datetime
     ordinal: int = 1
-    begun_at: datetime | None = None
+    asked_at: datetime | None = None
 
     @property
     def step(self) -> str:

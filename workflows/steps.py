@@ -69,7 +69,7 @@ async def decide(case: RefundCaseInput, ordinal: int = 1) -> RefundProgress:
         request=case.request,
         now=workflow.now(),
         ordinal=ordinal,
-        begun_at=workflow.info().workflow_start_time,
+        asked_at=case.asked_at,
     )
     return await workflow.execute_activity_method(
         DecisionActivities.decide_refund,

@@ -133,7 +133,7 @@ async def test_what_was_asked_in_time_is_in_time_when_it_is_first_seen_days_late
         case_id=case_id_for(CaseKind.REFUND, asked.request_id),
         request=asked,
         now=last + timedelta(days=3),
-        begun_at=last + late,
+        asked_at=last + late,
     )
     if late:
         with pytest.raises(ApplicationError, match="the time for it ended"):
