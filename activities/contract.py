@@ -32,6 +32,7 @@ from domain.refunds import (
     RefundProgress,
     SendInput,
     SendResult,
+    UnknownInput,
 )
 
 DECIDE_REFUND = "decide_refund"
@@ -108,7 +109,7 @@ class RecordActivities(ABC):
 
     @abstractmethod
     @activity.defn(name=ALARM_UNKNOWN)
-    async def alarm_unknown(self, expired: ExpireInput) -> None:
+    async def alarm_unknown(self, unknown: UnknownInput) -> None:
         """Put a movement of unknown outcome before the finance desk."""
 
     @abstractmethod

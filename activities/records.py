@@ -20,7 +20,7 @@ from domain.canonical import plain
 from domain.cases import CaseEvent, EventKind, Outcome, Status
 from domain.messages import RemindInput
 from domain.money import Money
-from domain.refunds import ExpireInput
+from domain.refunds import ExpireInput, UnknownInput
 from ledger import postings
 from ledger.books import Books
 from ledger.projection import CaseRow, slots_of
@@ -176,15 +176,15 @@ class Records(RecordActivities):
                 )
 
     @activity.defn(name=ALARM_UNKNOWN)
-    async def alarm_unknown(self, expired: ExpireInput) -> None:
+    async def alarm_unknown(self, unknown: UnknownInput) -> None:
         async with self._books.transaction() as tx:
-            case = await locked_case(tx, expired.case_id)
+            case = await locked_case(tx, unknown.case_id)
             if case.status is not Status.SENDING:  # it is known, only its word came too late
                 return
-            body = {"since": expired.now}
-            unknown = case_event(case, "unknown", EventKind.OUTCOME_UNKNOWN, expired.now, body)
-            if await tx.append_event(unknown):
-                await notify(tx, case, "case.outcome_unknown", expired.now, body, to=FINANCE_NOTICE)
+            body = {"since": unknown.now, "why": unknown.why}
+            event = case_event(case, "unknown", EventKind.OUTCOME_UNKNOWN, unknown.now, body)
+            if await tx.append_event(event):
+                await notify(tx, case, "case.outcome_unknown", unknown.now, body, to=FINANCE_NOTICE)
 
     @activity.defn(name=REMIND_APPROVERS)
     async def remind_approvers(self, remind: RemindInput) -> None:

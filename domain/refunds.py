@@ -271,6 +271,17 @@ class ExpireInput(BaseModel):
     now: datetime
 
 
+class UnknownInput(BaseModel):
+    """Tell finance of an order whose outcome is unknown since ``now``; ``why`` is what the last
+    attempt came to, where one answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    now: datetime
+    why: str = ""
+
+
 class ProviderNews(BaseModel):
     """A webhook that tells something new about money of this case; the case looks for itself."""
 

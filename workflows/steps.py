@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 with workflow.unsafe.imports_passed_through():
@@ -40,6 +40,7 @@ with workflow.unsafe.imports_passed_through():
         RefundProgress,
         SendInput,
         SendResult,
+        UnknownInput,
     )
 
 PATIENT = RetryPolicy(
@@ -52,6 +53,9 @@ to try again, and gentle enough for a provider in trouble."""
 
 ALARM_AFTER = timedelta(minutes=15)
 """A movement whose outcome is unknown for longer is put before finance."""
+
+LONGEST_WORD = 500
+"""Characters of an error that finance is told."""
 
 KEY_IS_SAFE_FOR = timedelta(hours=22)
 """The provider may forget an idempotency key after 24 h; no execution of ``send`` lives
@@ -181,7 +185,7 @@ async def send(case: RefundCaseInput, digest: str) -> SendResult:
         except ActivityError as error:
             if not isinstance(error.cause, TemporalTimeoutError) and _is_final(error):
                 raise
-            await alarm_unknown(case, sent_at)
+            await alarm_unknown(case, sent_at, _last_word(error))
             order = order.model_copy(update={"now": workflow.now()})
             patience = KEY_IS_SAFE_FOR
 
@@ -191,10 +195,18 @@ def _is_final(error: ActivityError) -> bool:
     return bool(getattr(cause, "non_retryable", False))
 
 
-async def alarm_unknown(case: RefundCaseInput, since: datetime) -> None:
+def _last_word(error: BaseException) -> str:
+    """What the last attempt said; empty when none answered."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ApplicationError):
+        cause = cause.__cause__
+    return "" if cause is None else cause.message[:LONGEST_WORD]
+
+
+async def alarm_unknown(case: RefundCaseInput, since: datetime, why: str) -> None:
     await workflow.execute_activity_method(
         RecordActivities.alarm_unknown,
-        ExpireInput(case_id=case.case_id, now=since),
+        UnknownInput(case_id=case.case_id, now=since, why=why),
         start_to_close_timeout=_attempt(case),
         retry_policy=PATIENT,
         summary="outcome unknown: tell finance",

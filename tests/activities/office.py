@@ -33,7 +33,6 @@ from domain.cases import CaseEvent, CaseKind, case_id_for
 from domain.provider import ChargeFacts, ProviderRefund
 from domain.refunds import (
     DecideInput,
-    ExpireInput,
     LookInput,
     LookResult,
     RecordVerdictInput,
@@ -42,6 +41,7 @@ from domain.refunds import (
     RefundRequest,
     SendInput,
     SendResult,
+    UnknownInput,
 )
 from ledger.books import Books
 from ledger.migrate import migrate
@@ -199,7 +199,8 @@ class Office:
         return sent
 
     async def alarm(self, case: Case) -> None:
-        await self.act(self.records.alarm_unknown, ExpireInput(case_id=case.id, now=MONDAY))
+        given = UnknownInput(case_id=case.id, now=MONDAY, why="APIError 500")
+        await self.act(self.records.alarm_unknown, given)
 
     async def look(
         self, case: Case, ordinal: int = 1, *, after: timedelta = WEEK, **fields: Any

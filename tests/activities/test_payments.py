@@ -429,7 +429,7 @@ async def test_an_outcome_unknown_for_long_is_told_to_finance_once(
         await office.alarm(case)
     assert (await office.steps(case)).count("unknown") == 1
     told = (await office.notices(case))["case.outcome_unknown", "finance"]
-    assert told["since"] == instant(MONDAY)
+    assert (told["since"], told["why"]) == (instant(MONDAY), "APIError 500")
 
 
 @pytest.mark.parametrize("end", ["accepted", "credited", "refused"])

@@ -133,11 +133,11 @@ async def test_an_outcome_that_stays_unknown_is_told_to_finance_once_and_still_f
         await world.until(case, Status.SETTLING)
         async with world.stack.books.reading() as reading:
             told = [
-                row.body["to"]
+                (row.body["to"], row.body["why"])
                 for row in await reading.outbox_of_case(case.id)
                 if row.topic == "case.outcome_unknown"
             ]
-        assert told == ["finance"]
+        assert told == [("finance", "APIError 500")]
         assert (await world.steps(case)).count("unknown") == 1
         assert await world.effects(case) == 1
         await world.assert_sound()
