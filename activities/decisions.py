@@ -55,6 +55,7 @@ from domain.approvals import (
 )
 from domain.canonical import canonical_json, plain
 from domain.cases import CaseEvent, CaseKind, Desk, EventKind, Outcome, Status
+from domain.deadlines import BeyondCalendar
 from domain.decisions import Decision, RefundMethod, RefundVerdict
 from domain.errors import InvalidRequest
 from domain.evidence import Information
@@ -110,20 +111,20 @@ class Decisions(DecisionActivities):
                 return await progress_of(reading, asked.case_id)
         try:
             return await self._decide(asked)
-        except InvalidRequest as invalid:
+        except (InvalidRequest, BeyondCalendar) as error:
+            invalid = error if isinstance(error, InvalidRequest) else _without_dates(error)
             if asked.ordinal > 1:
                 return await self._end_undecided(asked, invalid)
             await self._refuse_input(asked, invalid)
 
-    async def _pack_for(self, asked: DecideInput) -> tuple[Pack, DecideInput, datetime]:
-        """The policy that decides, what is asked, and when it was asked first.
+    async def _pack_for(self, asked: DecideInput) -> tuple[Pack, DecideInput]:
+        """The policy that decides, and what is asked.
 
         A later decision is made by the pack that the case began with, about the request as the
         books have it: a workflow that was started again from them carries no attributes.
         """
         if asked.ordinal == 1:
-            pack = self._library.active(asked.request.policy, asked.now)
-            return pack, asked, asked.asked_at or asked.now
+            return self._library.active(asked.request.policy, asked.now), asked
         async with self._books.reading() as reading:
             case = await existing_case(reading, asked.case_id)
             opened = await reading.event(asked.case_id, "open")
@@ -133,10 +134,10 @@ class Decisions(DecisionActivities):
             raise LookupError(f"{asked.case_id} was never decided")
         attributes = attributes_in(first.decision.facts)
         told = request_of(opened).model_copy(update={"attributes": attributes})
-        return pack, asked.model_copy(update={"request": told}), opened.occurred_at
+        return pack, asked.model_copy(update={"request": told})
 
     async def _decide(self, asked: DecideInput) -> RefundProgress:
-        pack, asked, begun_at = await self._pack_for(asked)
+        pack, asked = await self._pack_for(asked)
         request = asked.request
         _must_decide_refunds(pack)
         attributes = pack.attribute_facts(request.attributes)
@@ -160,7 +161,9 @@ class Decisions(DecisionActivities):
             if request.alternative_to is not None and request.authorised_by is not None:
                 amount = min(amount, await left_of(tx.reading, request.authorised_by))
             await check_authority(tx.reading, request, amount)
-            judges = await judges_before(tx.reading, request, begun_at)
+            # in time or not was judged when the case began
+            asked_at = asked.asked_at or asked.now if asked.ordinal == 1 else None
+            judges = await judges_before(tx.reading, request, asked_at)
             facts = await facts_of(tx.reading, asked, charge, twins, amount, remainder)
             counted = await counter_facts(
                 tx.reading, pack, request, asked.now, but_for=asked.case_id
@@ -213,6 +216,7 @@ class Decisions(DecisionActivities):
             await link_first(tx, request, asked.case_id, asked.now)
         await tx.keep_policy(pack.name, pack.version, pack.hash, pack.content)
         settlement = pack.settlement()
+        _must_have_dates(made, pack, asked.now)
         await tx.record_decision(
             case_id=asked.case_id,
             step=asked.step,
@@ -306,11 +310,12 @@ class Decisions(DecisionActivities):
     async def record_verdict(self, given: RecordVerdictInput) -> Answer:
         step = given.action.value + (f":{given.slot.id}" if given.slot else "")
         async with self._books.transaction() as tx:
+            # under the lock: an attempt that was given up for late may commit the same meanwhile
+            case = await locked_case(tx, given.case_id)
             before = await verdict_before(tx.reading, given, step)
             if before is not None and before.actor == given.signed.actor:
-                return Answer(recorded=True)  # an earlier attempt committed it
+                return Answer(recorded=True)
             person = given.signed.actor
-            case = await locked_case(tx, given.case_id)
             refusal = await self._why_not(tx, case, given)
             if refusal is not None:
                 code, message = refusal
@@ -453,6 +458,24 @@ class Decisions(DecisionActivities):
             if content is None:
                 raise
             return Pack.from_content(content)
+
+
+def _must_have_dates(made: RefundDecision, pack: Pack, now: datetime) -> None:
+    """What is granted is looked for, traced and gone on from by the calendar, also when its last
+    approval, or a no, comes at the last instant. Raises :class:`BeyondCalendar`: later on, the
+    case would wait for ever."""
+    if made.verdict is not RefundVerdict.APPROVE:
+        return
+    latest = max([now, *(slot.expires_at for slot in made.slots)])
+    pack.appeal_until(latest)
+    if made.method is RefundMethod.ORIGINAL:
+        settlement = pack.settlement()
+        last = max(*settlement.instants(latest), *settlement.trace_instants(latest))
+        settlement.calendar.instant_after(last, settlement.alternative_days)
+
+
+def _without_dates(error: BeyondCalendar) -> InvalidRequest:
+    return InvalidRequest("policy", str(error), "a version with a calendar that knows those days")
 
 
 _OF_THE_CHARGE = frozenset({"charge", "amount_minor", "currency"})

@@ -50,14 +50,17 @@ def ending(
     return said
 
 
-async def judges_before(reading: Reading, request: RefundRequest, now: datetime) -> frozenset[str]:
+async def judges_before(
+    reading: Reading, request: RefundRequest, now: datetime | None
+) -> frozenset[str]:
     """Who may not decide on a case that goes on from others: whoever asked in one of those, and
     whoever said the no that is appealed. Empty for a case of its own.
 
     Judges the links of ``request`` against the books; call it under the charge's lock. Raises
     :class:`InvalidRequest` (fields ``appeal_of``, ``alternative_to``) unless the named case is
-    about this charge, ended so that it may go on, its time is not over at ``now``, and no other
-    case went on from it, this way or by another that gave something or may yet.
+    about this charge, ended so that it may go on, its time is not over at ``now`` (None where that
+    was judged before), and no other case went on from it, this way or by another that gave
+    something or may yet.
     """
     if request.appeal_of is not None:
         field = "appeal_of"
@@ -106,11 +109,11 @@ async def _ended(
     return first, closing
 
 
-def _check_time(closing: CaseEvent, field: str, until: str, now: datetime) -> None:
+def _check_time(closing: CaseEvent, field: str, until: str, now: datetime | None) -> None:
     last = closing.body.get(until)
     if last is None:
         raise InvalidRequest(field, "names a case that is final", "a case that says until when")
-    if now > parse_instant(last):
+    if now is not None and now > parse_instant(last):
         raise InvalidRequest(field, f"the time for it ended at {last}", "a new request")
 
 

@@ -22,7 +22,6 @@ from activities.records import (
     FINANCE_NOTICE,
     HOLD,
     REVERSAL,
-    amount_of,
     case_event,
     existing_case,
     notify,
@@ -47,6 +46,7 @@ from domain.provider import (
     DEAD_REFUNDS,
     Chargeback,
     ChargeFacts,
+    ProviderCredit,
     ProviderDispute,
     ProviderRefund,
 )
@@ -160,9 +160,7 @@ class OutsideNews:
             if refund is not None:
                 booked = await _book_refund(tx, charge, refund, row.received_at, about)
             if credit is not None:
-                booked |= await _book_credit(
-                    tx, charge, credit, amount_of(case), row.received_at, about
-                )
+                booked |= await _book_credit(tx, charge, credit, row.received_at, about)
         return "recorded" if booked else "nothing_new"
 
     async def _note_refund(self, row: InboxRow) -> str:
@@ -240,20 +238,19 @@ async def _book_refund(
 async def _book_credit(
     tx: BookTransaction,
     charge: ChargeFacts,
-    credit_id: str,
-    amount: Money,
+    credit: ProviderCredit,
     at: datetime,
     about: Sequence[str],
 ) -> bool:
     """Book account credit that no case accounts for; False when that is known."""
-    body = {"credit": credit_id}
+    body = {"credit": credit.id}
     made = await _record(
-        tx, credit_id, "outside_credit", charge, amount, credit_id, at, body, about
+        tx, credit.id, "outside_credit", charge, credit.amount, credit.id, at, body, about
     )
     if made:
-        case_id = case_id_for(CaseKind.EXCEPTION, credit_id)
+        case_id = case_id_for(CaseKind.EXCEPTION, credit.id)
         method = RefundMethod.ACCOUNT_CREDIT
-        await tx.post(postings.outside(case_id, OUTSIDE, amount, method, credit_id, at))
+        await tx.post(postings.outside(case_id, OUTSIDE, credit.amount, method, credit.id, at))
     return made
 
 

@@ -126,19 +126,21 @@ class Payments(PaymentActivities):
     async def _find(
         self, case: CaseRow, charge: ChargeFacts, made: RefundDecision, *, is_credit: bool
     ) -> str | None:
-        if is_credit:
-            return await self._provider.find_credit(case.customer, case.case_id)
-        refund = charge.refund_of(case.case_id)
-        if refund is None:
+        found = (
+            await self._provider.find_credit(case.customer, case.case_id)
+            if is_credit
+            else charge.refund_of(case.case_id)
+        )
+        if found is None:
             return None
-        if refund.amount != made.amount:
+        if found.amount != made.amount:
             # of a decision that the books lost, or of another hand: neither amount is the truth
             raise ApplicationError(
-                f"the provider refunded {refund.amount} for this case ({refund.id}), "
+                f"the provider gave {found.amount} for this case ({found.id}), "
                 f"and the decision is {made.amount}",
                 type="AmountDiffers",
             )
-        return refund.id
+        return found.id
 
     async def _order(self, case: CaseRow, made: RefundDecision, *, is_credit: bool) -> str:
         if is_credit:

@@ -33,6 +33,7 @@ from domain.provider import (
     Chargeback,
     ChargeFacts,
     Instrument,
+    ProviderCredit,
     ProviderDispute,
     ProviderRefund,
     RefundStatus,
@@ -111,6 +112,8 @@ class _Page(_Answer, Generic[A]):
 
 class _Credit(_Answer):
     id: str
+    amount: int
+    currency: str
     metadata: dict[str, str] | None = None
 
 
@@ -378,15 +381,16 @@ class Provider:
             )
         )
 
-    async def find_credit(self, customer_id: str, case_id: str) -> str | None:
-        """Id of the balance transaction that this case made, if the provider has it."""
+    async def find_credit(self, customer_id: str, case_id: str) -> ProviderCredit | None:
+        """The balance transaction that this case made, if the provider has it."""
         path = f"customers/{_id(customer_id)}/balance_transactions"
         after: dict[str, str] = {}
         while True:
             page = await self._ask(_Page[_Credit], "get", path, limit=100, **after)
             for transaction in page.data:
                 if _written(transaction, "case_id") == case_id:
-                    return transaction.id
+                    owed = Money(amount_minor=transaction.amount, currency=transaction.currency)
+                    return ProviderCredit(id=transaction.id, amount=-owed)
             if not page.has_more:
                 return None
             after = {"starting_after": page.data[-1].id}

@@ -27,6 +27,10 @@ class DayZero(StrEnum):
     NEXT = "next"
 
 
+class BeyondCalendar(ValueError):
+    """A deadline past the days whose holidays are known."""
+
+
 class BusinessCalendar(BaseModel):
     """Which days count, in which zone, until which hour.
 
@@ -50,12 +54,12 @@ class BusinessCalendar(BaseModel):
         return day.isoweekday() not in self.weekend and day not in self.holidays
 
     def next_business_day(self, day: date) -> date:
-        """The first business day after ``day``. Raises ``ValueError`` past the known years."""
+        """The first business day after ``day``. Raises :class:`BeyondCalendar`."""
         day += timedelta(days=1)
         while not self.is_business_day(day):
             day += timedelta(days=1)
         if not self.covers_from <= day <= self.covers_to:
-            raise ValueError(
+            raise BeyondCalendar(
                 f"calendar {self.id} {self.version} knows holidays from {self.covers_from} to "
                 f"{self.covers_to}; {day} lies outside: publish a newer calendar"
             )

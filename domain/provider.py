@@ -86,6 +86,13 @@ class ProviderDispute(_Fact):
     respond_by: datetime | None
 
 
+class ProviderCredit(_Fact):
+    """Account credit that the provider holds for a customer."""
+
+    id: str
+    amount: Money
+
+
 class ChargeFacts(_Fact):
     """A charge with everything around it that a refund is decided by. Instants are UTC.
 

@@ -122,6 +122,15 @@ async def test_a_case_goes_on_until_its_instant_and_not_after(
     await no(office, way(case), field, "the time for it ended", "a new request", now=last + TICK)
 
 
+@pytest.mark.parametrize("way", [appeal, credit])
+async def test_what_was_in_time_when_it_began_is_in_time_at_its_later_decisions(
+    office: Office, way: Any
+) -> None:
+    case = await refused(office)
+    async with office.books.reading() as reading:
+        assert await judges_before(reading, way(case), None) == {SERVICE.id}
+
+
 @pytest.mark.parametrize("late", [timedelta(0), TICK])
 async def test_what_was_asked_in_time_is_in_time_when_it_is_first_seen_days_later(
     office: Office, late: timedelta

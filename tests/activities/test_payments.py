@@ -19,6 +19,7 @@ from domain.decisions import RefundMethod, RefundVerdict
 from domain.provider import Chargeback, ChargeFacts
 from domain.refunds import LinkInput, LookResult, SendResult, SendStatus
 from ledger.in_words import status_in_words
+from ledger.records import OUTSIDE
 from tests.activities.office import CAPTURED, MONDAY, Case, Office
 from tests.ledger.builders import (
     accepted_body,
@@ -114,12 +115,13 @@ async def test_an_order_whose_answer_was_lost_is_found_and_not_repeated(
 
 
 @pytest.mark.parametrize("more", [-1, 1])
+@pytest.mark.parametrize("credit", [False, True], ids=["refund", "credit"])
 async def test_a_refund_of_another_amount_is_not_booked_as_this_one(
-    office: Office, more: int
+    office: Office, more: int, credit: bool
 ) -> None:
-    case = await office.decided()
-    decided = case.made.amount.amount_minor
-    await refund_by_hand(office, case, decided + more, in_its_name=True)
+    case = await office.decided(consents_to_credit=credit)
+    by_hand = credit_by_hand if credit else refund_by_hand
+    await by_hand(office, case, case.made.amount.amount_minor + more, in_its_name=True)
     for _ in range(2):
         with pytest.raises(ApplicationError, match="and the decision is") as stopped:
             await office.send(case)
@@ -255,12 +257,23 @@ async def test_an_order_needs_what_is_left_of_the_charge_on_the_day(
 async def refund_by_hand(
     office: Office, case: Case, amount: int, *, in_its_name: bool = False
 ) -> None:
+    where = {"charge": case.charge, "amount": str(amount)}
+    await _by_hand(office, case, "refunds", where, in_its_name=in_its_name)
+
+
+async def credit_by_hand(office: Office, case: Case, amount: int, *, in_its_name: bool) -> None:
+    """The provider's sign: what it owes the customer is negative."""
+    where = {"amount": str(-amount), "currency": "usd"}
+    path = f"customers/{case.customer}/balance_transactions"
+    await _by_hand(office, case, path, where, in_its_name=in_its_name)
+
+
+async def _by_hand(
+    office: Office, case: Case, path: str, data: dict[str, str], *, in_its_name: bool
+) -> None:
     named = {"metadata[case_id]": case.id} if in_its_name else {}
-    answer = await office.http.post(
-        "/v1/refunds",
-        data={"charge": case.charge, "amount": str(amount), **named},
-        headers={"Authorization": "Bearer sk_test_by_hand"},
-    )
+    headers = {"Authorization": "Bearer sk_test_by_hand"}
+    answer = await office.http.post(f"/v1/{path}", data={**data, **named}, headers=headers)
     assert answer.status_code == 200, answer.text
 
 
@@ -348,6 +361,25 @@ async def test_an_order_that_came_after_another_attempts_no_is_booked_as_an_exce
     )
     report = await verify(office.books)
     assert report.is_clean, report.findings
+
+
+async def test_credit_in_the_name_of_a_case_that_was_refused_is_booked_as_it_is(
+    office: Office,
+) -> None:
+    """By books that forgot it, say: no amount of the case's own is known."""
+    case = await office.decided(policy="generous", reason="courtesy", amount_minor=None)
+    assert case.made.verdict is RefundVerdict.REFUSE
+    await credit_by_hand(office, case, 1_234, in_its_name=True)
+    async with office.books.transaction() as tx:
+        await tx.take_inbox(
+            event_id="evt_1", event_type="refund.updated", object_ids=[case.id], at=MONDAY,
+            state=OUTSIDE,
+        )  # fmt: skip
+    news = OutsideNews(office.books, office.provider)
+    assert (await news.note_due(), await news.note_due()) == (1, 0)
+    (link,) = [step for step in await office.steps(case) if step.startswith("link:exception-")]
+    found = await office.row(replace(case, id=link.removeprefix("link:")))
+    assert found.amount_minor == 1_234
 
 
 async def test_a_wrong_key_stops_the_order_by_its_name(office: Office) -> None:

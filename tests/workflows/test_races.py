@@ -12,13 +12,14 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.decisions import Decisions
 from client import CaseHandle, turns
-from domain.actors import Actor, Role
+from domain.actors import Actor, Role, sign
 from domain.approvals import Action, RefusalCode
 from domain.cases import CaseKind, EventKind, Outcome, Status, case_id_for
 from domain.errors import InvalidRequest, Refused, Unreachable
-from domain.refunds import DecideInput, RefundRequest
+from domain.refunds import DecideInput, RecordVerdictInput, RefundRequest
+from ledger.projection import slots_of
 from tests.postgres import postgres_server
-from tests.stack import TemporalServer
+from tests.stack import SIGNING_KEY, TemporalServer
 from tests.workflows.builders import LEAD, MEDIUM, SMALL, a_charge, a_request
 from tests.workflows.world import Case, World, living_world, person
 
@@ -63,6 +64,35 @@ async def test_attempts_of_one_decision_at_once_decide_once(world: World) -> Non
     )
     assert made == [made[0]] * 4
     assert made[0].amount.amount_minor == SMALL
+
+
+@pytest.mark.parametrize("action", list(Action))
+async def test_attempts_of_one_verdict_at_once_are_one_verdict_and_all_recorded(
+    postgres_world: World, action: Action
+) -> None:
+    """One that outlived its time commits while its successor waits for the charge."""
+    world, stack = postgres_world, postgres_world.stack
+    case = await world.open_decided(amount_minor=MEDIUM)
+    await world.calm(case)
+    (slot,) = slots_of(await world.events(case))
+    signed = sign(
+        SIGNING_KEY, actor=LEAD, action=action.value, case_id=case.id, digest=slot.digest,
+        click_id="one-click", at=datetime.now(UTC),
+    )  # fmt: skip
+    given = RecordVerdictInput(
+        case_id=case.id, action=action, slot=None if action is Action.WITHDRAW else slot,
+        slots_left=0, signed=signed, note="", now=datetime.now(UTC),
+    )  # fmt: skip
+    verify_key = stack.settings.verify_key()
+    decisions = Decisions(stack.books, stack.provider, stack.library, verify_key)
+    answers = await asyncio.gather(
+        *(ActivityEnvironment().run(decisions.record_verdict, given) for _ in range(6))
+    )
+    assert [answer.recorded for answer in answers] == [True] * 6
+    assert await world.refused_attempts(case) == []
+    if action is Action.APPROVE:
+        assert (await world.row(case)).status is Status.SENDING
+        await case.handle.workflow.terminate("its workflow was told by nobody")
 
 
 @pytest.mark.parametrize("callers", RACES_OF)

@@ -1,0 +1,82 @@
+"""What is granted can be carried out: its calendar knows every day until its last look."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio.exceptions import ApplicationError
+
+from activities.records import case_event
+from domain.cases import CaseKind, EventKind, Outcome, Status, case_id_for
+from domain.refunds import DecideInput, RefundRequest
+from tests.activities.office import Case, Office
+from tests.workflows.builders import MEDIUM, SMALL, a_request
+
+DAY = timedelta(days=1)
+
+
+def november(day: int) -> datetime:
+    """The tests' calendar ends with the year 2099. It looks ten business days and traces ten
+    more, and an approval may take ten before that."""
+    return datetime(2099, 11, 1, 15, tzinfo=UTC) + (day - 1) * DAY
+
+
+async def asked_for(office: Office, amount_minor: int, **fields: Any) -> RefundRequest:
+    asked = a_request(**await office.a_charge())
+    return RefundRequest.model_validate(
+        {**asked, "amount_minor": amount_minor, **fields}, strict=False
+    )
+
+
+async def decide(
+    office: Office, request: RefundRequest, now: datetime, ordinal: int = 1
+) -> tuple[Case, Any]:
+    case_id = case_id_for(CaseKind.REFUND, request.request_id)
+    asked = DecideInput(case_id=case_id, request=request, now=now, ordinal=ordinal)
+    made = await office.act(office.decisions.decide_refund, asked)
+    return Case(case_id, request.customer, request.charge, made), made
+
+
+@pytest.mark.parametrize(
+    ("amount_minor", "last", "status"),
+    [(SMALL, 32, Status.SENDING), (MEDIUM, 17, Status.AWAITING_APPROVAL)],
+    ids=["at once", "after its approval"],
+)
+async def test_nothing_is_granted_whose_dates_no_calendar_knows(
+    office: Office, amount_minor: int, last: int, status: Status
+) -> None:
+    case, _ = await decide(office, await asked_for(office, amount_minor), november(last))
+    assert (await office.row(case)).status is status
+    request = await asked_for(office, amount_minor)
+    for _ in range(2):
+        with pytest.raises(ApplicationError, match="publish a newer calendar") as refused:
+            await decide(office, request, november(last + 1))
+        assert (refused.value.type, refused.value.details[0]) == ("InvalidRequest", "policy")
+    async with office.books.reading() as reading:
+        assert await reading.case(case_id_for(CaseKind.REFUND, request.request_id)) is None
+
+
+async def test_credit_arrives_at_once_and_needs_no_dates(office: Office) -> None:
+    request = await asked_for(office, SMALL, consents_to_credit=True)
+    case, _ = await decide(office, request, november(60))
+    assert (await office.row(case)).status is Status.SENDING
+
+
+async def test_a_case_that_waited_for_its_customer_past_its_calendar_ends_and_its_desk_hears_why(
+    office: Office,
+) -> None:
+    request = await asked_for(office, MEDIUM, policy="asking")
+    asking, _ = await decide(office, request, november(10))
+    assert (await office.row(asking)).status is Status.AWAITING_INFORMATION
+    async with office.books.transaction() as tx:
+        body = {"kind": "statement", "text": "sealed", "file": None}
+        row = await office.row(asking)
+        added = case_event(row, "evidence:click-1", EventKind.EVIDENCE_ADDED, november(11), body)
+        await tx.append_event(added)
+    for _ in range(2):
+        await decide(office, request, november(40), ordinal=2)
+    assert (await office.row(asking)).outcome is Outcome.EXPIRED
+    told = (await office.notices(asking))["case.undecided", "desk"]
+    assert "publish a newer calendar" in told["message"]
