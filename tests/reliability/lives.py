@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import select
 
@@ -100,7 +101,7 @@ class Life:
         for case in self.lived.cases:  # those that follow are appended meanwhile
             is_first = case is self.lived.cases[0]
             await self._live_through(case, self.course.turns if is_first else self.course.again)
-        await self._tell_what_failed_unheard()
+        await self._tell_what_went_unheard()
 
     async def _open(self) -> None:
         course, world = self.course, self.world
@@ -276,19 +277,28 @@ class Life:
             self._outside_refunds.append(str(answer.json()["id"]))
             await self._tell("refund.created", self._outside_refunds[-1], OUTSIDE, at_least=1)
 
-    async def _tell_what_failed_unheard(self) -> None:
-        """Refunds by hand, and those of a case that had ended when the bank sent them back."""
+    async def _tell_what_went_unheard(self) -> None:
+        """Refunds by hand that failed, those of a case that had ended when the bank sent them back,
+        and chargebacks that were lost because nobody answered in time."""
         refunds = {id: id for id in self._outside_refunds}
         for case in self.lived.cases:
             row = await self.world.row(case)
             if row.provider_id.startswith("re_") and row.outcome is not Outcome.FAILED_AT_BANK:
                 refunds[case.id] = row.provider_id
         for subject, id in refunds.items():
-            found = await self.world.stack.http.get(
-                f"{self.world.stack.sandbox_url}/v1/refunds/{id}", headers=BY_HAND
-            )
-            if found.raise_for_status().json()["status"] in DEAD_REFUNDS:
+            if (await self._as_it_is(f"refunds/{id}"))["status"] in DEAD_REFUNDS:
                 await self._tell("refund.failed", subject, OUTSIDE, at_least=1)
+        disputes = await self._as_it_is(f"disputes?charge={self.charge}")
+        if any(dispute["status"] == "lost" for dispute in disputes["data"]):
+            await self._tell("charge.dispute.closed", self.charge)
+
+    async def _as_it_is(self, path: str) -> dict[str, Any]:
+        """An object at the provider, past the faults of the course."""
+        found = await self.world.stack.http.get(
+            f"{self.world.stack.sandbox_url}/v1/{path}", headers=BY_HAND
+        )
+        answer: dict[str, Any] = found.raise_for_status().json()
+        return answer
 
     async def _bank(self, turn: Turn) -> None:
         row = await self.world.row(self.case)
