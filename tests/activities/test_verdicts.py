@@ -249,8 +249,8 @@ async def test_a_yes_is_within_the_roles_limit_and_a_no_needs_none(
     [
         (6_000, timedelta(0), False),
         (6_001, timedelta(0), True),
-        (6_000, timedelta(microseconds=1), False),
-        (6_001, timedelta(microseconds=1), True),
+        (7_000, timedelta(microseconds=1), False),
+        (7_001, timedelta(microseconds=1), True),
     ],
     ids=["within", "above", "within, a day later", "above, a day later"],
 )
@@ -261,8 +261,9 @@ async def test_the_limit_of_a_day_is_that_of_its_utc_day(
     evening = MONDAY.replace(hour=23, minute=59, second=59, microsecond=999_999)
     morning = MONDAY.replace(hour=0)
     tick, day = timedelta(microseconds=1), timedelta(days=1)
-    for at in (morning - tick, morning, morning + day, morning + 2 * day):
-        before = await office.decided(amount_minor=9_000)
+    spent = {morning - tick: 9_500, morning: 9_000, morning + day: 8_000, morning + 2 * day: 9_500}
+    for at, spent_minor in spent.items():
+        before = await office.decided(amount_minor=spent_minor)
         assert await record(office, verdict(before, by=AGENT, now=at)) == RECORDED
     case = await office.decided(amount_minor=amount_minor)
     given = verdict(case, by=AGENT, now=evening + later)
