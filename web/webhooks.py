@@ -35,7 +35,11 @@ NEWS_TYPES = frozenset({"refund.updated", "refund.failed"})
 """Events that may conclude a refund of ours. ``charge.refunded`` and ``refund.created`` tell of
 an order that we made; ``charge.refund.updated`` repeats ``refund.updated``."""
 
-OUTSIDE_TYPES = NEWS_TYPES | {"refund.created"}
+CREATED = "refund.created"
+"""Of a refund in a case's name news only where the case, by the books, ended without it: whoever
+ordered it late may have died before it was written down."""
+
+OUTSIDE_TYPES = NEWS_TYPES | {CREATED}
 """Events by which a refund that is none of ours is noticed."""
 
 DISPUTE_TYPES = frozenset(
@@ -108,8 +112,11 @@ def read_event(event: dict[str, Any]) -> Told:
     case_id = str((subject.get("metadata") or {}).get("case_id", ""))
     if type in OUTSIDE_TYPES and not is_case_id(case_id):
         return Told(id, type, str(subject["id"]), OUTSIDE)
-    is_news = type in NEWS_TYPES and (not is_legible or _is_conclusive(subject))
-    return Told(id, type, case_id, RECEIVED if is_news else NOTHING_NEW)
+    if type == CREATED:
+        is_news = not is_legible or subject.get("status") not in _CONCLUSIVE
+    else:
+        is_news = type in NEWS_TYPES and (not is_legible or _is_conclusive(subject))
+    return Told(id, type, case_id, RECEIVED if is_news and case_id else NOTHING_NEW)
 
 
 def _is_conclusive(refund: dict[str, Any]) -> bool:
@@ -175,6 +182,9 @@ class Postman:
             return RECEIVED  # our own answer is still on its way into the books; come again
         if case is None:
             state = "no_case"
+        elif event_type == CREATED:
+            has_ended_without = case.status is Status.CLOSED and not case.provider_id
+            state = OUTSIDE if has_ended_without else NOTHING_NEW
         elif case.status is Status.CLOSED:
             state = OUTSIDE
         else:

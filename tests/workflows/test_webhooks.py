@@ -23,9 +23,11 @@ from ledger import tables as t
 from ledger.books import Books
 from ledger.records import OUTSIDE
 from tests.stack import WEBHOOK_SECRET
+from tests.workflows.builders import LEAD, MEDIUM
 from tests.workflows.world import BY_HAND, Case, WebProcess, World
 from web.store import Inbox
 from web.webhooks import (
+    CREATED,
     NEWS_TYPES,
     NOTHING_NEW,
     OUTSIDE_TYPES,
@@ -217,6 +219,49 @@ def test_a_refund_that_names_a_case_of_another_form_is_one_made_outside(
         assert (told.subject, told.state) == (names, RECEIVED if is_news else NOTHING_NEW)
     else:
         assert (told.subject, told.state) == ("re_1", OUTSIDE)
+
+
+@pytest.mark.parametrize("status", ["pending", "succeeded", "failed", "canceled"])
+def test_a_refund_in_the_name_of_a_case_is_carried_to_it_unless_it_gave_nothing(
+    status: str,
+) -> None:
+    refund = {"id": "re_1", "status": status, "metadata": {"case_id": UNKNOWN}}
+    told = read_event({"id": "evt_1", "type": CREATED, "data": {"object": refund}})
+    gave = status in ("pending", "succeeded")
+    assert (told.subject, told.state) == (UNKNOWN, RECEIVED if gave else NOTHING_NEW)
+
+
+async def test_a_refund_whose_late_orderer_died_is_booked_by_the_providers_word(
+    world: World, web: WebProcess
+) -> None:
+    """Another attempt had ended the case; the order came after it, and nobody wrote it down."""
+    case = await world.open_decided(amount_minor=MEDIUM)
+    await case.handle.decline(LEAD)
+    await world.result(case)
+    refund = await world.outside_refund(case, MEDIUM, case_id=case.id)
+    for _ in range(2):
+        await world.noted()
+    found = case_id_for(CaseKind.EXCEPTION, refund)
+    assert f"link:{found}" in await world.steps(case)
+    async with world.stack.books.reading() as reading:
+        (moved,) = await reading.ledger_transactions(found)
+        (notice,) = await reading.outbox_of_case(found)
+    assert (moved.kind.value, moved.provider_id) == ("outside", refund)
+    assert (notice.topic, notice.body["to"]) == ("exception.outside_refund", "finance")
+    assert (await world.row(case)).outcome is Outcome.DECLINED
+    await world.assert_sound()
+
+
+async def test_that_an_order_of_ours_was_created_is_no_news_for_its_case(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_settling(SILENT)
+    await world.noted()
+    i = t.inbox.c
+    mine = select(i.state).where(i.object_ids.contains(case.id), i.event_type == CREATED)
+    async with world.stack.books.reading() as reading:
+        assert [row.state for row in await reading.execute(mine)] == ["nothing_new"]
+    assert await world.signals(case) == 0
 
 
 async def test_an_event_of_another_account_is_kept_and_tells_nobody(
