@@ -76,6 +76,15 @@ FAULTS = ("lost_after_commit", "reset_before", "status_409", "status_429", "stat
 
 _numbers = itertools.count(1)
 
+ORDERS = st.fixed_dictionaries(
+    {
+        "place": st.integers(0, 1),
+        "amount": st.sampled_from([2_000, 4_000, 9_000, 30_000, 60_000]),
+        "credit": st.sampled_from([False, False, False, True]),
+        "policy": st.sampled_from(["refund", "refund", GENEROUS]),
+    }
+)
+
 
 @dataclass
 class Ground:
@@ -127,10 +136,13 @@ class RefundsUnderWay(RuleBasedStateMachine):
         self.statuses: dict[str, Status] = {}
         self.before = (0, 0)
 
-    @initialize()
-    def set_up(self) -> None:
+    @initialize(orders=st.lists(ORDERS, min_size=2, max_size=4))
+    def set_up(self, orders: list[dict[str, Any]]) -> None:
+        """With cases under way: a course that may not open any has something to move."""
         self.folder = Path(tempfile.mkdtemp(prefix="redress-machine-"))
         ground.run(self._open_everything())
+        for order in orders:
+            self.open(order)
 
     async def _open_everything(self) -> None:
         self.books = await Books.open(copied_database(ground.empty_books, self.folder))
@@ -161,18 +173,14 @@ class RefundsUnderWay(RuleBasedStateMachine):
 
     # -- steps -----------------------------------------------------------------------
 
-    @rule(
-        place=st.integers(0, 1),
-        amount=st.sampled_from([2_000, 4_000, 9_000, 30_000, 60_000]),
-        credit=st.sampled_from([False, False, False, True]),
-        policy=st.sampled_from(["refund", "refund", GENEROUS]),
-    )
-    def open(self, place: int, amount: int, credit: bool, policy: str) -> None:
+    @rule(order=ORDERS)
+    def open(self, order: dict[str, Any]) -> None:
         request = RefundRequest(
             request_id=f"machine-{next(_numbers)}-{self.customer}",
-            customer=self.customer, charge=self.charges[place], amount_minor=amount,
-            currency="usd", reason="courtesy" if amount == 4_000 else "other",
-            requested_by=SERVICE, consents_to_credit=credit, policy=policy,
+            customer=self.customer, charge=self.charges[order["place"]],
+            amount_minor=order["amount"], currency="usd",
+            reason="courtesy" if order["amount"] == 4_000 else "other",
+            requested_by=SERVICE, consents_to_credit=order["credit"], policy=order["policy"],
         )  # fmt: skip
         ground.run(self._decide(request))
 
@@ -314,7 +322,7 @@ class RefundsUnderWay(RuleBasedStateMachine):
         by_hand = {"Authorization": "Bearer sk_test_by_hand"}
         ground.run(self.http.post("/v1/refunds", data=order, headers=by_hand))
 
-    @precondition(lambda self: len(self.cases) > 2)
+    @precondition(lambda self: len(self.cases) > 4)
     @rule(place=st.integers(0, 1), outcome=st.sampled_from(["won", "lost", "open"]))
     def the_customer_charges_back(self, place: int, outcome: str) -> None:
         ground.run(self._charge_back(self.charges[place], outcome))
@@ -325,6 +333,7 @@ class RefundsUnderWay(RuleBasedStateMachine):
             await self.control(f"disputes/{dispute['id']}", {"status": "under_review"}, allow=409)
             await self.control(f"disputes/{dispute['id']}", {"status": outcome}, allow=409)
 
+    @precondition(lambda self: self.under_way())
     @rule(hours=st.sampled_from([1, 23, 25, 24 * 8]))
     def time_passes(self, hours: int) -> None:
         self.now += timedelta(hours=hours)
@@ -414,6 +423,9 @@ class RefundsUnderWay(RuleBasedStateMachine):
 
     def _in(self, *statuses: Status) -> list[Known]:
         return [known for known in self.cases if self.statuses[known.id] in statuses]
+
+    def under_way(self) -> list[Known]:
+        return self.waiting() + self.sendable() + self.settling()
 
     def waiting(self) -> list[Known]:
         return self._in(Status.AWAITING_APPROVAL)
