@@ -39,6 +39,7 @@ from activities.outside import OutsideNews
 from activities.payments import Payments
 from activities.provider import Provider
 from activities.records import Records
+from activities.verdicts import Verdicts
 from client.starting import start_case
 from decisions.library import Library
 from domain.errors import RedressError, Unreachable
@@ -78,7 +79,8 @@ def build_worker(
     task_queue: str = TASK_QUEUE,
 ) -> Worker:
     """A worker with every collaborator in place; the caller runs and closes it."""
-    decisions = Decisions(books, provider, library, settings.verify_key())
+    decisions = Decisions(books, provider, library)
+    verdicts = Verdicts(books, library, settings.verify_key())
     payments = Payments(books, provider)
     records = Records(books)
     messages = Messages(books, settings.verify_key(), limits=settings.evidence_limits())
@@ -89,7 +91,7 @@ def build_worker(
         workflows=[RefundCase, ArchiveSweep],
         activities=[
             decisions.decide_refund,
-            decisions.record_verdict,
+            verdicts.record_verdict,
             payments.send_refund,
             payments.look_at_refund,
             records.expire_case,

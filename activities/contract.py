@@ -55,7 +55,7 @@ INVALID_REQUEST = "InvalidRequest"
 
 
 class DecisionActivities(ABC):
-    """Policy: what may be done, and whether this person may say so."""
+    """Policy: what may be done."""
 
     @abstractmethod
     @activity.defn(name=DECIDE_REFUND)
@@ -66,6 +66,10 @@ class DecisionActivities(ABC):
         later decision (``ordinal``) is made by the policy that the case began with; one that can
         no longer be made ends the case and tells its desk.
         """
+
+
+class VerdictActivities(ABC):
+    """What people decide, and whether this person may."""
 
     @abstractmethod
     @activity.defn(name=RECORD_VERDICT)

@@ -1,6 +1,6 @@
 """Every approval, judged again: might this person say yes to so much, and did they say it?
 
-The rule is the one that ``activities.decisions`` records a verdict by: the limits of the policy
+The rule is the one that ``activities.verdicts`` records a verdict by: the limits of the policy
 that the case began with, or of the newer one that took it over; a day is a day of UTC; and what
 somebody approved that day before is what was sealed before.
 """

@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
         MessageActivities,
         PaymentActivities,
         RecordActivities,
+        VerdictActivities,
     )
     from domain.approvals import Answer
     from domain.evidence import EvidenceAnswer
@@ -86,7 +87,7 @@ async def decide(case: RefundCaseInput, ordinal: int = 1) -> RefundProgress:
 
 async def record_verdict(case: RefundCaseInput, given: RecordVerdictInput) -> Answer:
     return await workflow.execute_activity_method(
-        DecisionActivities.record_verdict,
+        VerdictActivities.record_verdict,
         given,
         start_to_close_timeout=_attempt(case),
         retry_policy=PATIENT,

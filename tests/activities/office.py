@@ -26,6 +26,7 @@ from activities.linked import Linked
 from activities.payments import Payments
 from activities.provider import Provider
 from activities.records import Records
+from activities.verdicts import Verdicts
 from decisions.library import Library
 from domain.actors import Actor, sign
 from domain.approvals import Action, Answer
@@ -121,7 +122,8 @@ class Office:
 
     def __post_init__(self) -> None:
         key = SIGNING_KEY.public_key()
-        self.decisions = Decisions(self.books, self.provider, library(), key, lambda: MONDAY)
+        self.decisions = Decisions(self.books, self.provider, library())
+        self.verdicts = Verdicts(self.books, library(), key, lambda: MONDAY)
         self.payments = Payments(self.books, self.provider)
         self.records = Records(self.books)
         self.linked = Linked(self.books, self._start)
@@ -188,7 +190,7 @@ class Office:
             case_id=case.id, action=action, slot=case.made.slots[slot],
             slots_left=len(case.made.slots) - slot - 1, signed=signed, note="", now=MONDAY,
         )  # fmt: skip
-        answer: Answer = await self.act(self.decisions.record_verdict, given)
+        answer: Answer = await self.act(self.verdicts.record_verdict, given)
         return answer
 
     async def send(self, case: Case, **fields: Any) -> SendResult:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from activities.decisions import Decisions
+from activities.verdicts import Verdicts
 from decisions.library import Library
 from domain.actors import Actor, Role, sign
 from domain.approvals import Action, Answer, RefusalCode, Verdict
@@ -43,7 +43,7 @@ def verdict(case: Case, action: Action = Action.APPROVE, slot: int = 0, **fields
 
 
 async def record(office: Office, given: RecordVerdictInput) -> Answer:
-    answer: Answer = await office.act(office.decisions.record_verdict, given)
+    answer: Answer = await office.act(office.verdicts.record_verdict, given)
     return answer
 
 
@@ -280,14 +280,12 @@ async def test_a_newer_version_that_names_the_cases_says_who_may_decide_from_its
 ) -> None:
     policies = with_version_2(POLICIES, tmp_path, MONDAY.date() + timedelta(days=1), "repin: [1]")
     library = Library.load(policies)
-    decisions = Decisions(
-        office.books, office.provider, library, SIGNING_KEY.public_key(), lambda: MONDAY
-    )
+    verdicts = Verdicts(office.books, library, SIGNING_KEY.public_key(), lambda: MONDAY)
     case = await office.decided(amount_minor=10_001)
     newer = library.versions("refund")[-1]
     first = newer.effective_at
     given = verdict(case, by=AGENT, now=first - early)
-    answers = [await office.act(decisions.record_verdict, given) for _ in range(2)]
+    answers = [await office.act(verdicts.record_verdict, given) for _ in range(2)]
     if early:
         assert {answer.code for answer in answers} == {RefusalCode.OVER_LIMIT}
         assert "repin:2" not in await office.steps(case)

@@ -37,6 +37,7 @@ from activities.decisions import Decisions
 from activities.payments import Payments
 from activities.provider import Provider, ProviderUnavailable
 from activities.records import Records
+from activities.verdicts import Verdicts
 from audit.verify import verify
 from decisions.library import Library
 from domain.actors import Actor, Role, sign
@@ -149,7 +150,8 @@ class RefundsUnderWay(RuleBasedStateMachine):
         self.provider = Provider(API_KEY, base_url=ground.sandbox.url)
         self.http = httpx.AsyncClient(base_url=ground.sandbox.url, timeout=30)
         key = SIGNING_KEY.public_key()
-        self.decisions = Decisions(self.books, self.provider, ground.library, key, lambda: self.now)
+        self.decisions = Decisions(self.books, self.provider, ground.library)
+        self.verdicts = Verdicts(self.books, ground.library, key, lambda: self.now)
         self.payments = Payments(self.books, self.provider)
         self.records = Records(self.books)
         self.customer = f"cus_m{os.getpid()}x{next(_numbers)}"
@@ -244,7 +246,7 @@ class RefundsUnderWay(RuleBasedStateMachine):
             signed=signed, note="", now=self.now,
         )  # fmt: skip
         answers: list[Answer] = [
-            await self.act(known.id, self.decisions.record_verdict, given, attempt=number)
+            await self.act(known.id, self.verdicts.record_verdict, given, attempt=number)
             for number in range(1, 2 + twice)
         ]
         assert len(set(map(str, answers))) == 1, "a retried attempt gets the same answer"

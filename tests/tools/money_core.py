@@ -73,14 +73,8 @@ MONEY_CORE = (
     Core("ledger/linked.py", ("tests/activities/test_linked.py",)),
     Core("activities/payments.py", ("tests/activities/test_payments.py",)),
     Core(
-        "activities/decisions.py",
+        "activities/verdicts.py",
         ("tests/activities/test_verdicts.py",),
-        only=(
-            "Decisions.record_verdict",
-            "Decisions._why_not",
-            "Decisions._why_may_not_fill",
-            "Decisions._record_slot",
-        ),
     ),
     Core("decisions/pack.py", ("tests/decisions/test_blocks.py",), only=("Pack.why_may_not",)),
 )
@@ -115,7 +109,7 @@ _EQUIVALENT = {
         "'open'))) -> (opened := (await reading.event(case_id, 'open')))",
     ),
     "on SQLite one transaction writes at a time": (
-        "activities/decisions.py Decisions._why_not: await tx.lock_budget(person.id, "
+        "activities/verdicts.py Verdicts._why_not: await tx.lock_budget(person.id, "
         "amount.currency, given.now.date()) -> pass",
     ),
     "nothing left is zero in either branch": (

@@ -258,7 +258,7 @@ async def test_a_second_decision_that_is_repeated_is_made_once(world: World) -> 
     await world.until(case, Status.AWAITING_APPROVAL)
     before = await world.account(case)
     stack = world.stack
-    decisions = Decisions(stack.books, stack.provider, stack.library, SIGNING_KEY.public_key())
+    decisions = Decisions(stack.books, stack.provider, stack.library)
     opened, *_, last = await world.events(case)
     asked = DecideInput(
         case_id=case.id, request=request_of(opened), now=last.occurred_at, ordinal=2

@@ -22,7 +22,6 @@ from domain.refunds import DecideInput, RefundRequest
 from ledger import tables as t
 from ledger.projection import slots_of
 from tests.replay.test_replay import FINGERPRINTS, fingerprint
-from tests.stack import SIGNING_KEY
 from tests.workflows.builders import (
     AGENT,
     AUDITOR,
@@ -370,7 +369,7 @@ async def test_a_case_taken_up_again_from_the_books_knows_whom_a_slot_was_handed
     chosen = person(AGENT, "agent-2")
     await case.handle.delegate(AGENT, chosen)
     stack = world.stack
-    decisions = Decisions(stack.books, stack.provider, stack.library, SIGNING_KEY.public_key())
+    decisions = Decisions(stack.books, stack.provider, stack.library)
     opened, *_ = await world.events(case)
     request = RefundRequest(
         request_id="not-read-again", customer=case.customer, charge=case.charge, currency="usd",

@@ -11,6 +11,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.decisions import Decisions
+from activities.verdicts import Verdicts
 from client import CaseHandle, turns
 from domain.actors import Actor, Role, sign
 from domain.approvals import Action, RefusalCode
@@ -57,8 +58,7 @@ async def test_attempts_of_one_decision_at_once_decide_once(world: World) -> Non
         request=request,
         now=datetime.now(UTC),
     )
-    verify_key = stack.settings.verify_key()
-    decisions = Decisions(stack.books, stack.provider, stack.library, verify_key)
+    decisions = Decisions(stack.books, stack.provider, stack.library)
     made = await asyncio.gather(
         *(ActivityEnvironment().run(decisions.decide_refund, order) for _ in range(4))
     )
@@ -83,10 +83,9 @@ async def test_attempts_of_one_verdict_at_once_are_one_verdict_and_all_recorded(
         case_id=case.id, action=action, slot=None if action is Action.WITHDRAW else slot,
         slots_left=0, signed=signed, note="", now=datetime.now(UTC),
     )  # fmt: skip
-    verify_key = stack.settings.verify_key()
-    decisions = Decisions(stack.books, stack.provider, stack.library, verify_key)
+    verdicts = Verdicts(stack.books, stack.library, stack.settings.verify_key())
     answers = await asyncio.gather(
-        *(ActivityEnvironment().run(decisions.record_verdict, given) for _ in range(6))
+        *(ActivityEnvironment().run(verdicts.record_verdict, given) for _ in range(6))
     )
     assert [answer.recorded for answer in answers] == [True] * 6
     assert await world.refused_attempts(case) == []
