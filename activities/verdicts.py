@@ -191,8 +191,5 @@ class Verdicts(VerdictActivities):
         self, reading: Reading, case: CaseRow, now: datetime
     ) -> Mapping[str, Any]:
         """A person's no may be appealed, once."""
-        opened = await reading.event(case.case_id, "open")
-        if opened is not None and opened.body.get("appeal_of"):
-            return {}
         pack = await pinned(self._library, reading, case.policy_hash)
-        return ending(appeal_until=pack.appeal_until(now))
+        return ending(appeal_until=None if case.appeal_of else pack.appeal_until(now))

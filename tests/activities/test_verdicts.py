@@ -130,6 +130,17 @@ async def test_a_no_says_until_when_it_is_heard_again_where_the_policy_does(
     assert parse_instant(closing.body["appeal_until"]) == five_business_days
 
 
+async def test_the_no_to_an_appeal_is_heard_no_further(office: Office) -> None:
+    place = await office.a_charge()
+    first = await office.decided(place, policy="generous", amount_minor=MEDIUM)
+    assert await record(office, verdict(first, Action.DECLINE)) == RECORDED
+    assert "appeal_until" in (await office.event(first, "close")).body
+    appeal = {"appeal_of": first.id, "text": "sealed news"}
+    again = await office.decided(place, policy="generous", amount_minor=MEDIUM, **appeal)
+    assert await record(office, verdict(again, Action.DECLINE, by=FINANCE)) == RECORDED
+    assert "appeal_until" not in (await office.event(again, "close")).body
+
+
 async def test_a_withdrawal_gives_the_money_free_and_is_no_verdict(
     office: Office, case: Case
 ) -> None:
