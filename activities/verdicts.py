@@ -32,7 +32,7 @@ from domain.canonical import canonical_json
 from domain.cases import CaseKind, EventKind, Outcome, Status
 from domain.refunds import RecordVerdictInput
 from ledger.books import Books
-from ledger.projection import CaseRow
+from ledger.projection import CaseRow, slots_of
 from ledger.reading import Reading
 from ledger.records import ApprovalRow, RefusedAttempt
 from ledger.writing import BookTransaction
@@ -115,6 +115,11 @@ class Verdicts(VerdictActivities):
         step: str,
     ) -> None:
         approves = given.action is Action.APPROVE
+        slots = slots_of(await tx.reading.events(case.case_id))
+        # by the books: of two people who say yes at once, neither's workflow knows of the other
+        filled = {row.slot for row in await tx.reading.approvals(case.case_id)}
+        if approves:
+            filled.add(slot.id)
         await tx.record_approval(
             ApprovalRow(
                 case_id=case.case_id,
@@ -135,7 +140,7 @@ class Verdicts(VerdictActivities):
             "verdict": given.action.value,
             "approver": given.signed.actor,
             "note": given.note,
-            "slots_left": given.slots_left,
+            "slots_left": sum(each.id not in filled for each in slots),
         }
         await tx.append_event(
             case_event(case, step, kind, given.now, body, actor=given.signed.actor)

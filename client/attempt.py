@@ -137,7 +137,8 @@ class Attempt:
             self.case.workflow,
             UPDATES[self.action],
             given,
-            update_id=f"{self.action}:{self.click}",
+            # two people who call their clicks alike are two people
+            update_id=f"{self.action}:{self.by.role}:{self.by.id}:{self.click}",
             is_not_yet=is_not_yet,
             is_over=is_over,
         )
@@ -156,7 +157,11 @@ class Attempt:
             )
         if said is not None and said.actor == self.by:
             return Answer(recorded=True)
-        clicks = {SignedActor.model_validate_json(row.signature_json).click_id for row in approvals}
+        clicks = {
+            SignedActor.model_validate_json(row.signature_json).click_id
+            for row in approvals
+            if row.actor == self.by
+        }
         withdrew = closing is not None and (
             closing.body["outcome"] == Outcome.WITHDRAWN and closing.actor == self.by
         )

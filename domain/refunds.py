@@ -185,7 +185,7 @@ class RefundProgress(RefundDecision):
 class RecordVerdictInput(BaseModel):
     """A person's yes, no or withdrawal, to be judged under lock and recorded once.
 
-    ``slot`` is None for a withdrawal. ``slots_left`` counts the slots still open after this.
+    ``slot`` is None for a withdrawal.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -193,7 +193,6 @@ class RecordVerdictInput(BaseModel):
     case_id: str
     action: Action
     slot: ApprovalSlot | None
-    slots_left: int
     signed: SignedActor
     note: str
     now: datetime

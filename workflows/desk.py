@@ -175,8 +175,7 @@ class CaseDesk:
         slot = self._slot(given.slot)
         self.claimed[slot.id] = given.signed.actor.id
         try:
-            left = len(self.slots) - len(self.filled) - 1
-            answer = await self._record(Action.APPROVE, slot, left, given)
+            answer = await self._record(Action.APPROVE, slot, given)
             if answer.recorded:
                 self.filled[slot.id] = given.signed.actor.id
             return answer
@@ -215,23 +214,20 @@ class CaseDesk:
             await workflow.wait_condition(lambda: not self.claimed)
             if self.slots and self._is_approved():
                 raise refuse(RefusalCode.ALREADY_DECIDED, self._who_approved())
-            answer = await self._record(action, slot, len(self.slots), given)
+            answer = await self._record(action, slot, given)
             if answer.recorded:
                 self.ended_by = action
             return answer
         finally:
             self.ending_claimed_by = ""
 
-    async def _record(
-        self, action: Action, slot: ApprovalSlot | None, left: int, given: Judgement
-    ) -> Answer:
+    async def _record(self, action: Action, slot: ApprovalSlot | None, given: Judgement) -> Answer:
         return await steps.record_verdict(
             self.case,
             RecordVerdictInput(
                 case_id=self.case.case_id,
                 action=action,
                 slot=slot,
-                slots_left=left,
                 signed=given.signed,
                 note=given.note,
                 now=workflow.now(),

@@ -23,6 +23,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.decisions import Decisions
 from activities.linked import Linked
+from activities.outside import OutsideNews
 from activities.payments import Payments
 from activities.provider import Provider
 from activities.records import Records
@@ -30,7 +31,7 @@ from activities.verdicts import Verdicts
 from decisions.library import Library
 from domain.actors import Actor, sign
 from domain.approvals import Action, Answer
-from domain.cases import CaseEvent, CaseKind, case_id_for
+from domain.cases import CaseEvent, CaseKind, Outcome, case_id_for
 from domain.provider import ChargeFacts, ProviderRefund
 from domain.refunds import (
     DecideInput,
@@ -47,6 +48,7 @@ from domain.refunds import (
 from ledger.books import Books
 from ledger.migrate import migrate
 from ledger.projection import CaseRow
+from ledger.records import OUTSIDE
 from tests.sandbox_process import SandboxProcess
 from tests.stack import API_KEY, SIGNING_KEY
 from tests.workflows.builders import FINANCE, a_request, unique
@@ -188,7 +190,7 @@ class Office:
         )  # fmt: skip
         given = RecordVerdictInput(
             case_id=case.id, action=action, slot=case.made.slots[slot],
-            slots_left=len(case.made.slots) - slot - 1, signed=signed, note="", now=MONDAY,
+            signed=signed, note="", now=MONDAY,
         )  # fmt: skip
         answer: Answer = await self.act(self.verdicts.record_verdict, given)
         return answer
@@ -199,6 +201,41 @@ class Office:
             self.payments.send_refund, order.model_copy(update=fields)
         )
         return sent
+
+    async def send_late(self, case: Case) -> SendResult:
+        """An attempt that orders after another one, to which the charge was disputed, ended the
+        case; and its answer."""
+
+        async def meanwhile() -> None:
+            disputed = f"charges/{case.charge}/dispute"
+            dispute = (await self.control(disputed, {"status": "needs_response"}))["id"]
+            assert (await self.send(case)).outcome is Outcome.REJECTED_BY_PROVIDER
+            await self.control(f"disputes/{dispute}", {"status": "won"})
+
+        self.provider.late_work = meanwhile()
+        return await self.send(case)
+
+    async def hear_from_outside(self) -> int:
+        """Look into what the provider said without being asked; how much was done with."""
+        return await OutsideNews(self.books, self.provider).note_due()
+
+    async def late_refund_failed(self, case: Case) -> None:
+        """The bank sends back what a late attempt ordered, and the books hear of it."""
+        late = (await self.provider.charge(case.charge)).refund_of(case.id)
+        assert late is not None
+        await self.control(f"refunds/{late.id}", {"status": "failed"})
+        async with self.books.transaction() as tx:
+            await tx.take_inbox(
+                event_id=unique("evt"), event_type="refund.failed", object_ids=[case.id],
+                at=MONDAY, state=OUTSIDE,
+            )  # fmt: skip
+        assert await self.hear_from_outside() == 1
+
+    async def customer_is_gone(self, case: Case) -> None:
+        """The provider knows no account of this customer any more."""
+        path = f"/v1/customers/{case.customer}/balance_transactions"
+        gone = {"path": path, "kind": "status_404", "code": "resource_missing"}
+        await self.control("faults", gone)
 
     async def alarm(self, case: Case) -> None:
         given = UnknownInput(case_id=case.id, now=MONDAY, why="APIError 500")

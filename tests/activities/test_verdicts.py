@@ -37,7 +37,6 @@ def verdict(case: Case, action: Action = Action.APPROVE, slot: int = 0, **fields
     given = {
         "case_id": case.id, "action": action, "signed": signed, "note": "", "now": MONDAY,
         "slot": None if action is Action.WITHDRAW else case.made.slots[slot],
-        "slots_left": len(case.made.slots) - slot - 1,
     }  # fmt: skip
     return RecordVerdictInput.model_validate({**given, **fields})
 
@@ -173,6 +172,28 @@ async def test_the_same_word_of_another_person_is_not_taken_for_the_first(
     other = verdict(case, by=FINANCE)
     await refused(office, other, RefusalCode.ALREADY_DECIDED, f"decided by {LEAD.id} already")
     assert [row.actor for row in await approvals(office, case)] == [LEAD]
+
+
+async def test_of_two_who_say_yes_at_once_the_later_in_the_books_lets_the_money_go(
+    office: Office,
+) -> None:
+    """Neither's workflow knew of the other when it asked."""
+    case = await office.decided(amount_minor=LARGE)
+    both = [verdict(case, slot=slot, by=by) for slot, by in ((1, FINANCE), (0, LEAD))]
+    left = []
+    for given in both:
+        assert await record(office, given) == RECORDED
+        left.append((await office.event(case, f"approve:{given.slot.id}")).body["slots_left"])
+    assert left == [1, 0]
+    assert (await office.row(case)).status is Status.SENDING
+
+
+async def test_a_no_beside_a_yes_leaves_its_own_slot_open(office: Office) -> None:
+    case = await office.decided(amount_minor=LARGE)
+    assert await record(office, verdict(case)) == RECORDED
+    given = verdict(case, Action.DECLINE, slot=1, by=FINANCE)
+    assert await record(office, given) == RECORDED
+    assert (await office.event(case, "decline:second")).body["slots_left"] == 1
 
 
 async def test_two_slots_are_two_people_by_the_books(office: Office) -> None:

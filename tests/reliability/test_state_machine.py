@@ -242,8 +242,7 @@ class RefundsUnderWay(RuleBasedStateMachine):
             click_id=f"click-{next(_numbers)}", at=self.now,
         )  # fmt: skip
         given = RecordVerdictInput(
-            case_id=known.id, action=action, slot=slot, slots_left=len(slots) - known.filled - 1,
-            signed=signed, note="", now=self.now,
+            case_id=known.id, action=action, slot=slot, signed=signed, note="", now=self.now,
         )  # fmt: skip
         answers: list[Answer] = [
             await self.act(known.id, self.verdicts.record_verdict, given, attempt=number)

@@ -21,7 +21,7 @@ from domain.refunds import DecideInput, RecordVerdictInput, RefundRequest
 from ledger.projection import slots_of
 from tests.postgres import postgres_server
 from tests.stack import SIGNING_KEY, TemporalServer
-from tests.workflows.builders import LEAD, MEDIUM, SMALL, a_charge, a_request
+from tests.workflows.builders import FINANCE, LARGE, LEAD, MEDIUM, SMALL, a_charge, a_request
 from tests.workflows.world import Case, World, living_world, person
 
 RACES_OF = {2: 20, 8: 20, 25: 10}
@@ -81,7 +81,7 @@ async def test_attempts_of_one_verdict_at_once_are_one_verdict_and_all_recorded(
     )  # fmt: skip
     given = RecordVerdictInput(
         case_id=case.id, action=action, slot=None if action is Action.WITHDRAW else slot,
-        slots_left=0, signed=signed, note="", now=datetime.now(UTC),
+        signed=signed, note="", now=datetime.now(UTC),
     )  # fmt: skip
     verdicts = Verdicts(stack.books, stack.library, stack.settings.verify_key())
     answers = await asyncio.gather(
@@ -219,6 +219,23 @@ async def assert_one_end(world: World, case: Case, action: Action | None) -> Non
         approvals = await reading.approvals(case.id)
     assert sorted(transactions) == ["hold", "post" if action is Action.APPROVE else "void"]
     assert len(approvals) == (action in (Action.APPROVE, Action.DECLINE))
+
+
+async def test_two_people_who_approve_at_once_fill_two_slots_and_the_books_send(
+    world: World,
+) -> None:
+    """Also when both call their click the same."""
+    for _ in range(5):
+        case = await world.open_decided(amount_minor=LARGE)
+        answers = await asyncio.gather(
+            case.handle.approve(LEAD, slot="first", click_id="1"),
+            case.handle.approve(FINANCE, slot="second", click_id="1"),
+        )
+        assert [answer.recorded for answer in answers] == [True, True]
+        await world.until(case, Status.SETTLING)
+        yes = [e for e in await world.events(case) if e.kind is EventKind.APPROVAL_RECORDED]
+        assert [event.body["slots_left"] for event in yes] == [1, 0]
+        assert await world.effects(case) == 1
 
 
 async def test_a_double_click_is_one_decision_and_both_get_its_answer(world: World) -> None:
