@@ -14,6 +14,7 @@ from domain.decisions import RefundVerdict
 from domain.errors import InvalidRequest
 from domain.money import Money, total
 from domain.refunds import Authority, RefundRequest
+from ledger.linked import given_outside
 from ledger.projection import CaseRow
 from ledger.reading import Reading
 from ledger.records import ReservationScope
@@ -22,6 +23,8 @@ FIELD = "authorised_by"
 
 _CAME_BACK = frozenset({Outcome.FAILED_AT_BANK, Outcome.REJECTED_BY_PROVIDER})
 """Ends of a refund case after which its decision is still to be carried out."""
+
+_DID_NOT_MOVE = "a case whose money did not move"
 
 
 async def check_authority(reading: Reading, request: RefundRequest, amount: Money) -> None:
@@ -45,6 +48,9 @@ async def check_authority(reading: Reading, request: RefundRequest, amount: Mone
         _refuse("approval_digest is not what was approved there", "the digest of that decision")
     await _check_approvals(reading, authority, made)
     _check_thing(case, request, authority)
+    for carried_out in await _carried_out(reading, authority.case_id):
+        if exception := await given_outside(reading, carried_out):
+            _refuse(f"names money that went after all ({exception})", _DID_NOT_MOVE)
     granted = Money.model_validate(made["amount"])
     if granted != authority.amount:
         _refuse("amount is not what was granted there", str(granted))
@@ -59,12 +65,18 @@ async def root_of(reading: Reading, case_id: str) -> str:
     What was granted once is drawn there, whichever case of the chain is named: otherwise each
     case whose money came back would grant it anew.
     """
+    return (await _carried_out(reading, case_id))[-1]
+
+
+async def _carried_out(reading: Reading, case_id: str) -> list[str]:
+    """A case, and those whose decision it carries out, back to the root."""
+    chain = [case_id]
     while True:
-        opened = await reading.event(case_id, "open")
+        opened = await reading.event(chain[-1], "open")
         before = opened.body.get("authorised_by") if opened else None
         if not before:
-            return case_id
-        case_id = str(before["case_id"])
+            return chain
+        chain.append(str(before["case_id"]))
 
 
 async def left_of(reading: Reading, authority: Authority) -> Money:
@@ -98,7 +110,7 @@ def _check_thing(case: CaseRow, request: RefundRequest, authority: Authority) ->
     if authority.amount.currency != request.currency:
         _refuse("amount is in another currency", request.currency)
     if case.kind is CaseKind.REFUND and case.outcome not in _CAME_BACK:
-        _refuse("names a refund that moves its own money", "a case whose money did not move")
+        _refuse("names a refund that moves its own money", _DID_NOT_MOVE)
 
 
 def _refuse(message: str, allowed: str) -> NoReturn:

@@ -40,7 +40,7 @@ from domain.cases import (
     is_case_id,
 )
 from domain.decisions import RefundMethod
-from domain.linked import FAILED_LATE
+from domain.linked import FAILED_LATE, OUTSIDE_CREDIT, OUTSIDE_REFUND, OUTSIDE_REFUND_FAILED
 from domain.money import Money, total
 from domain.provider import (
     DEAD_REFUNDS,
@@ -152,7 +152,10 @@ class OutsideNews:
         that came too late, or one that restored books have forgotten."""
         charge = await self._provider.charge(case.charge)
         refund = charge.refund_of(case.case_id)
-        credit = await self._provider.find_credit(case.customer, case.case_id)
+        try:
+            credit = await self._provider.find_credit(case.customer, case.case_id)
+        except NoSuchObject:  # a customer who was deleted has no account with the provider
+            credit = None
         booked = False
         async with self._books.transaction() as tx:
             await tx.lock_charge(charge.id)
@@ -207,7 +210,7 @@ async def _book_refund(
     """
     body = {"refund": refund.id, "failure_reason": ""}
     made = await _record(
-        tx, refund.id, "outside_refund", charge, refund.amount, refund.id, at, body, about
+        tx, refund.id, OUTSIDE_REFUND, charge, refund.amount, refund.id, at, body, about
     )
     case_id = case_id_for(CaseKind.EXCEPTION, refund.id)
     if made:
@@ -218,7 +221,7 @@ async def _book_refund(
     key = f"{refund.id}:failed"
     body = {"refund": refund.id, "failure_reason": refund.failure_reason}
     failed = await _record(
-        tx, key, "outside_refund_failed", charge, refund.amount, refund.id, at, body, [case_id]
+        tx, key, OUTSIDE_REFUND_FAILED, charge, refund.amount, refund.id, at, body, [case_id]
     )
     if failed:
         await tx.post(
@@ -245,12 +248,22 @@ async def _book_credit(
     """Book account credit that no case accounts for; False when that is known."""
     body = {"credit": credit.id}
     made = await _record(
-        tx, credit.id, "outside_credit", charge, credit.amount, credit.id, at, body, about
+        tx, credit.id, OUTSIDE_CREDIT, charge, credit.amount, credit.id, at, body, about
     )
     if made:
         case_id = case_id_for(CaseKind.EXCEPTION, credit.id)
         method = RefundMethod.ACCOUNT_CREDIT
         await tx.post(postings.outside(case_id, OUTSIDE, credit.amount, method, credit.id, at))
+        # the provider lists no credit on the charge: from here it is seen that it was given
+        await tx.reserve(
+            case_id=case_id,
+            step=OUTSIDE,
+            scope=ReservationScope.CHARGE,
+            key=charge.id,
+            amount=credit.amount,
+            at=at,
+        )
+        await tx.settle_reservations(case_id, OUTSIDE)
     return made
 
 

@@ -22,7 +22,7 @@ from temporalio.exceptions import ApplicationError
 from activities.contract import LOOK_AT_REFUND, SEND_REFUND, PaymentActivities
 from activities.facts import remainder_of
 from activities.linked import ending
-from activities.provider import Provider, ProviderMisconfigured, ProviderRefusal
+from activities.provider import NoSuchObject, Provider, ProviderMisconfigured, ProviderRefusal
 from activities.records import (
     FINANCE_NOTICE,
     HOLD,
@@ -112,7 +112,10 @@ class Payments(PaymentActivities):
         """Look, then judge, then order: no attempt knows whether it is the first."""
         is_credit = made.method is RefundMethod.ACCOUNT_CREDIT
         charge = await self._provider.charge(case.charge)
-        found = await self._find(case, charge, made, is_credit=is_credit)
+        try:
+            found = await self._find(case, charge, made, is_credit=is_credit)
+        except NoSuchObject:
+            return await self._refused_by_provider(case, order, "customer_gone")
         if found is None:
             why_not = await self._why_not_now(case, charge, is_credit=is_credit)
             if why_not is not None:
@@ -318,7 +321,9 @@ class Payments(PaymentActivities):
                 "next_look_at": later[0] if later else None,
             }
             looked = case_event(case, step, EventKind.LOOKED, look.now, body)
-            if case.outcome is None and await tx.append_event(looked):
+            if case.outcome is None:
+                # a run that was reset looks under a number that is on record: its word counts too
+                await tx.append_event(looked)
                 await self._conclude(tx, case, look, accepted, refund, later)
             return await _as_ended(tx.reading, await existing_case(tx, look.case_id))
 
@@ -348,7 +353,9 @@ class Payments(PaymentActivities):
         elif look.last:
             await close(tx, case, Outcome.UNCONFIRMED, look.now, reason_key="unconfirmed")
         elif look.at_maximum:
-            body = {"next_look_at": later[0], "reference": refund.id}
+            # a case that was taken up again after its last look has none ahead
+            next_look = later[0] if later else accepted.body["trace_looks"][-1]
+            body = {"next_look_at": next_look, "reference": refund.id}
             event = case_event(case, "trace", EventKind.TRACE_OPENED, look.now, body)
             await tx.append_event(event)
             case = await existing_case(tx, case.case_id)

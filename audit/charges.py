@@ -4,7 +4,7 @@ By the books alone. What was captured, and what the provider left of it, is in t
 decision. A refund that was ordered may have failed there, which frees the charge at once, before
 our books hear of it; so from its order on it is the provider who counts it, and what each later
 decision was told was left. What no provider counts is counted here: holds that nobody has ordered
-yet, and account credit.
+yet, and account credit, also what another hand gave in a case's name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from audit.findings import Findings
 from domain.cases import CaseKind, EventKind
 from domain.decisions import RefundMethod, RefundVerdict
 from ledger import tables as t
-from ledger.postings import PENDING_REFUNDS, TransactionKind
+from ledger.postings import CUSTOMER_CREDIT, PENDING_REFUNDS, TransactionKind
 from ledger.reading import Reading
 
 PAGE = 200
@@ -103,8 +103,8 @@ async def _next_charges(reading: Reading, after: str) -> list[str]:
 
 
 async def _cases_on(reading: Reading, charges: list[str]) -> dict[str, dict[str, _Case]]:
-    """The refund cases of some charges, by charge and id. Rows that cannot be read are findings
-    of their cases."""
+    """The refund cases of some charges, by charge and id, and account credit that no case accounts
+    for, by its exception. Rows that cannot be read are findings of their cases."""
     found: dict[str, dict[str, _Case]] = {charge: {} for charge in charges}
     mine = t.cases.c.charge.in_(charges) & (t.cases.c.kind == CaseKind.REFUND.value)
     statement = select(t.cases.c.case_id, t.cases.c.charge, t.cases.c.method).where(mine)
@@ -115,6 +115,8 @@ async def _cases_on(reading: Reading, charges: list[str]) -> dict[str, dict[str,
     await _fill_holds(reading, mine, by_id)
     await _fill_orders(reading, mine, by_id)
     await _fill_facts(reading, mine, by_id)
+    for charge, exception, credit in await _outside_credit(reading, charges):
+        found[charge][exception] = credit
     return found
 
 
@@ -136,6 +138,33 @@ async def _fill_holds(
             case.amount, case.currency = row.amount_minor, row.currency
         elif row.kind == TransactionKind.VOID:
             case.voided_at = row.seq or 0
+
+
+async def _outside_credit(reading: Reading, charges: list[str]) -> list[tuple[str, str, _Case]]:
+    """By charge and exception; nobody decided it, so that it is beside others and never too much
+    itself."""
+    tx, entry, link = t.ledger_transactions, t.ledger_entries.c, t.chain_links.c
+    statement = (
+        select(
+            t.cases.c.charge, tx.c.case_id, tx.c.id, entry.amount_minor, entry.currency, link.seq
+        )
+        .join_from(tx, t.cases, t.cases.c.case_id == tx.c.case_id)
+        .join(t.ledger_entries, entry.transaction_id == tx.c.id)
+        .outerjoin(t.chain_links, and_(link.entry_table == tx.name, link.entry_id == tx.c.id))
+        .where(
+            t.cases.c.charge.in_(charges),
+            tx.c.kind == TransactionKind.OUTSIDE.value,
+            entry.account == CUSTOMER_CREDIT,
+        )
+    )
+    return [
+        (
+            row.charge,
+            row.case_id,
+            _Case(row.id, -row.amount_minor, row.currency, row.seq or 0, is_credit=True),
+        )
+        for row in await reading.execute(statement)
+    ]
 
 
 async def _fill_orders(

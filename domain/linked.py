@@ -21,6 +21,12 @@ ALTERNATIVE_STEP = "link:alternative"
 FAILED_LATE = "refund_failed_late"
 """Why a case that ended as paid is linked with the exception that booked its money back."""
 
+OUTSIDE_REFUND = "outside_refund"
+OUTSIDE_CREDIT = "outside_credit"
+OUTSIDE_REFUND_FAILED = "outside_refund_failed"
+"""Why an exception books money that no case accounts for, and that it came back; a case that ended
+without what went in its name is linked with the exception by the same word."""
+
 _KEPT = (
     "request_id", "customer", "charge", "currency", "reason", "language", "channel",
     "jurisdiction", "text", "requested_by", "authorised_by", "consents_to_credit", "appeal_of",

@@ -72,6 +72,20 @@ async def test_what_was_granted_and_came_back_may_be_paid(office: Office, amount
     await judge(office, case, authority, amount)
 
 
+async def test_what_went_after_all_is_not_paid_again_unless_it_came_back(office: Office) -> None:
+    place = await office.a_charge(refund_behaviour="stuck")
+    case = await office.decided(place, amount_minor=MEDIUM)
+    assert (await office.judge(case, by=LEAD)).recorded
+    await office.send_late(case)
+    authority = await authority_of(office, case)
+    await judge(office, case, authority)
+    assert await office.hear_from_outside() == 1
+    no = ("names money that went after all", "a case whose money did not move")
+    await refused(office, case, authority, *no)
+    await office.late_refund_failed(case)
+    await judge(office, case, authority)
+
+
 @pytest.mark.parametrize(
     ("change", "why", "allowed"),
     [

@@ -281,6 +281,33 @@ async def test_what_was_given_on_one_branch_of_a_chain_is_seen_from_the_other(
     assert await way_taken_from(office, taken) is None, "the appeal was in vain"
 
 
+async def test_money_that_went_after_all_is_a_way_that_was_taken_until_it_comes_back(
+    office: Office,
+) -> None:
+    place = await office.a_charge(refund_behaviour="stuck")
+    case = await office.decided(place)
+    await office.send_late(case)
+    assert await way_taken_from(office, case) is None, "nobody has heard of it yet"
+    await office.hear_from_outside()
+    (exception,) = [
+        step.removeprefix("link:")
+        for step in await office.steps(case)
+        if step.startswith("link:exception-")
+    ]
+    assert await way_taken_from(office, case) == exception
+    await office.late_refund_failed(case)
+    assert await way_taken_from(office, case) is None
+
+
+async def test_credit_that_went_after_all_is_a_way_that_was_taken(office: Office) -> None:
+    case = await office.decided(consents_to_credit=True)
+    await office.send_late(case)
+    await office.hear_from_outside()
+    taken = await way_taken_from(office, case)
+    assert taken is not None
+    assert taken.startswith("exception-")
+
+
 async def test_a_case_that_is_only_named_may_yet_give(office: Office) -> None:
     case = await refused(office)
     async with office.books.transaction() as tx:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.outside import OutsideNews
 from activities.provider import ProviderUnavailable
 from audit.verify import verify
 from domain.approvals import Action, Verdict
@@ -329,22 +328,13 @@ async def test_an_order_that_came_after_another_attempts_no_is_booked_as_an_exce
     office: Office, credit: bool
 ) -> None:
     case = await office.decided(consents_to_credit=credit)
-    path = f"charges/{case.charge}/dispute"
-
-    async def meanwhile() -> None:
-        dispute = (await office.control(path, {"status": "needs_response"}))["id"]
-        assert (await office.send(case)).outcome is Outcome.REJECTED_BY_PROVIDER
-        await office.control(f"disputes/{dispute}", {"status": "won"})
-
-    office.provider.late_work = meanwhile()
-    for _ in range(2):
-        late = await office.send(case)
+    for send in (office.send_late, office.send):
+        late = await send(case)
         assert (late.status, late.outcome) == (SendStatus.REFUSED, Outcome.REJECTED_BY_PROVIDER)
     assert await office.effects(case) == 1
     assert await office.booked(case) == [("hold", ""), ("void", "")]
 
-    news = OutsideNews(office.books, office.provider)
-    assert (await news.note_due(), await news.note_due()) == (1, 0)
+    assert (await office.hear_from_outside(), await office.hear_from_outside()) == (1, 0)
     (link,) = [step for step in await office.steps(case) if step.startswith("link:exception-")]
     found = replace(case, id=link.removeprefix("link:"))
     ((step, moved),) = await office.booked(found)
@@ -363,6 +353,42 @@ async def test_an_order_that_came_after_another_attempts_no_is_booked_as_an_exce
     assert report.is_clean, report.findings
 
 
+async def test_credit_that_came_too_late_is_gone_from_its_charge(office: Office) -> None:
+    """The provider lists no credit there, so that nobody else would count it."""
+    place = await office.a_charge()
+    case = await office.decided(place, amount_minor=SMALL, consents_to_credit=True)
+    await office.send_late(case)
+    for _ in range(2):
+        await office.hear_from_outside()
+    rest = await office.decided(place, amount_minor=None)
+    assert rest.made.amount.amount_minor == CAPTURED - SMALL
+    with pytest.raises(ApplicationError, match="nothing is left"):
+        await office.decided(place, amount_minor=1)
+    report = await verify(office.books)
+    assert report.is_clean, report.findings
+
+
+async def test_a_refund_that_came_too_late_is_booked_though_its_customer_is_gone(
+    office: Office,
+) -> None:
+    case = await office.decided()
+    await office.send_late(case)
+    await office.customer_is_gone(case)
+    assert (await office.hear_from_outside(), await office.hear_from_outside()) == (1, 0)
+    assert [step[:15] for step in await office.steps(case)][-1] == "link:exception-"
+
+
+async def test_credit_for_a_customer_who_is_gone_ends_as_refused(office: Office) -> None:
+    case = await office.decided(consents_to_credit=True)
+    await office.customer_is_gone(case)
+    for _ in range(2):
+        sent = await office.send(case)
+        assert (sent.status, sent.outcome) == (SendStatus.REFUSED, Outcome.REJECTED_BY_PROVIDER)
+    notices = await office.notices(case)
+    assert notices["case.rejected", "finance"]["code"] == "customer_gone"
+    assert await office.booked(case) == [("hold", ""), ("void", "")]
+
+
 async def test_credit_in_the_name_of_a_case_that_was_refused_is_booked_as_it_is(
     office: Office,
 ) -> None:
@@ -375,8 +401,7 @@ async def test_credit_in_the_name_of_a_case_that_was_refused_is_booked_as_it_is(
             event_id="evt_1", event_type="refund.updated", object_ids=[case.id], at=MONDAY,
             state=OUTSIDE,
         )  # fmt: skip
-    news = OutsideNews(office.books, office.provider)
-    assert (await news.note_due(), await news.note_due()) == (1, 0)
+    assert (await office.hear_from_outside(), await office.hear_from_outside()) == (1, 0)
     (link,) = [step for step in await office.steps(case) if step.startswith("link:exception-")]
     found = await office.row(replace(case, id=link.removeprefix("link:")))
     assert found.amount_minor == 1_234
@@ -585,6 +610,31 @@ async def test_money_that_went_while_it_was_traced_is_confirmed_by_silence(
     found = await looked(office, pending, 2, after=timedelta(days=21), last=last)
     assert found == LookResult(outcome=Outcome.REFUNDED)
     assert (await office.event(pending, "confirm")).body["confirmed_by"] == "silence"
+
+
+async def test_a_case_that_is_taken_up_after_its_last_day_is_traced_and_ends(
+    office: Office, pending: Case
+) -> None:
+    last = (await looks(office, pending))[-1]
+    late = last - MONDAY + timedelta(days=1)
+    for _ in range(2):
+        assert await looked(office, pending, after=late, **ENDED) == LookResult()
+    assert (await office.event(pending, "trace")).body["next_look_at"] == instant(last)
+    ended = await looked(office, pending, 2, after=late, last=True)
+    assert ended.outcome is Outcome.UNCONFIRMED
+
+
+@pytest.mark.parametrize("told", [{"reference": REFERENCE}, {"status": "failed"}])
+async def test_a_look_of_a_number_that_is_on_record_is_believed_all_the_same(
+    office: Office, pending: Case, told: dict[str, str]
+) -> None:
+    """A run that was reset counts from where it was reset to."""
+    assert await office.look(pending, 2) == LookResult()
+    await office.refund_is(pending, **told)
+    ended = Outcome.REFUNDED if "reference" in told else Outcome.FAILED_AT_BANK
+    for _ in range(2):
+        assert (await office.look(pending, 2)).outcome is ended
+    assert (await office.steps(pending)).count("look#2") == 1
 
 
 async def test_money_that_nobody_finds_ends_unconfirmed(office: Office, pending: Case) -> None:

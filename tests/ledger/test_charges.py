@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from audit.verify import VerifyReport, verify
+from domain.cases import CaseKind
 from domain.decisions import RefundMethod
+from ledger import postings
 from ledger.books import Books
-from tests.ledger.builders import Refund, usd
+from tests.ledger.builders import AT, Refund, opened, usd
 from tests.ledger.conftest import Place
 
 CAPTURED = usd(6_000)
@@ -56,6 +58,21 @@ async def test_credit_counts_for_ever(sqlite_books: Books) -> None:
     await credit.refunded(sqlite_books)
     await decided(sqlite_books, replace(SECOND, amount=usd(3_501)))
     assert found(await verify(sqlite_books)) == over(3_501, 2_500)
+
+
+@pytest.mark.parametrize(("amount", "is_over"), [(3_500, False), (3_501, True)])
+async def test_credit_that_no_case_accounts_for_counts_for_ever(
+    amount: int, is_over: bool, sqlite_books: Books
+) -> None:
+    credit = "exception-credit"
+    async with sqlite_books.transaction() as tx:
+        kind = {"kind": CaseKind.EXCEPTION, "request_id": "cbtxn_1", "charge": FIRST.charge}
+        await tx.append_event(opened(credit, **kind, reason="outside_credit"))
+        method = RefundMethod.ACCOUNT_CREDIT
+        await tx.post(postings.outside(credit, "outside", usd(2_500), method, "cbtxn_1", AT))
+    await decided(sqlite_books, replace(SECOND, amount=usd(amount)))
+    told = [row for row in found(await verify(sqlite_books)) if row[0] == "I1"]
+    assert told == (over(amount, 2_500) if is_over else [])
 
 
 async def test_a_hold_that_was_voided_counts_no_more(sqlite_books: Books) -> None:
