@@ -233,6 +233,10 @@ def _check_movement(file: CaseFile, accepted: StoredEvent, found: Findings) -> N
     persons: set[str] = set()
     for slot in decided.body["slots"]:
         _check_slot(file, decided, slot, accepted, asked_by, persons, found)
+    was = fold(event for event in file.events if event.ordinal < accepted.ordinal)
+    if was is not None and was.status is not Status.SENDING:
+        sentence = f"money moved while the case, by its events, was {was.status.value}"
+        _on_event(found, "I4", accepted, sentence)
 
 
 def _check_slot(

@@ -274,12 +274,16 @@ class Refund:
                 case_id=self.case_id, step="hold", scope=scope, key=key, amount=self.amount, at=AT
             )
 
-    async def approve(self, tx: BookTransaction, by: Actor = LEAD, slot: str = "lead") -> None:
+    async def approve(
+        self, tx: BookTransaction, by: Actor = LEAD, slot: str = "lead", left: int | None = None
+    ) -> None:
+        """``left`` are the slots that its event says are open after it, unless as they stand."""
         given = approval(
             case_id=self.case_id, slot=slot, actor=by, amount=self.amount, at=AT + timedelta(days=1)
         )
         await tx.record_approval(given)
-        left = len(self.slots) - 1 - self.slots.index(slot)
+        if left is None:
+            left = len(self.slots) - 1 - self.slots.index(slot)
         body = {"slot": slot, "verdict": "approve", "approver": by, "note": "", "slots_left": left}
         step = f"approve:{slot}"
         await tx.append_event(self.event(EventKind.APPROVAL_RECORDED, body, 1, by, step))

@@ -52,8 +52,11 @@ async def written(books: Books, *steps: Wrong) -> VerifyReport:
 
 async def test_money_without_approval_is_found(sqlite_books: Books) -> None:
     report = await written(sqlite_books, REFUND.open_and_decide, REFUND.accept)
-    assert [f.sentence for f in report.findings] == ["money moved without a yes on slot lead"]
-    assert report.findings[0].invariant == "I4"
+    assert {f.invariant for f in report.findings} == {"I4"}
+    assert [f.sentence for f in report.findings] == [
+        "money moved without a yes on slot lead",
+        "money moved while the case, by its events, was awaiting_approval",
+    ]
 
 
 async def test_a_case_that_goes_on_from_one_that_does_not_name_it_is_found(
@@ -181,8 +184,12 @@ async def test_an_approval_that_does_not_hold_is_found(
     overrides: dict[str, Any], sentence: str, sqlite_books: Books
 ) -> None:
     async def approve(tx: BookTransaction) -> None:
-        await tx.record_approval(approval(**overrides))
+        await tx.record_approval(given)
+        body = {"slot": given.slot, "verdict": "approve", "approver": given.actor, "note": ""}
+        event = REFUND.event(EventKind.APPROVAL_RECORDED, {**body, "slots_left": 0}, 1, given.actor)
+        await tx.append_event(event)
 
+    given = approval(**overrides)
     report = await written(sqlite_books, REFUND.open_and_decide, approve, REFUND.accept)
     assert sentence in [f.sentence for f in report.findings]
     assert {f.table for f in report.findings} == {"approvals"}
@@ -212,6 +219,21 @@ async def test_two_persons_in_two_slots_are_clean(sqlite_books: Books) -> None:
         refund.accept,
     )
     assert report.is_clean
+
+
+async def test_money_that_went_while_the_books_waited_for_a_yes_is_found(
+    sqlite_books: Books,
+) -> None:
+    refund = replace(REFUND, slots=("lead", "second"))
+    report = await written(
+        sqlite_books,
+        refund.open_and_decide,
+        lambda tx: refund.approve(tx, LEAD, "lead"),
+        lambda tx: refund.approve(tx, FINANCE, "second", left=1),
+        refund.accept,
+    )
+    sentence = "money moved while the case, by its events, was awaiting_approval"
+    assert [(f.invariant, f.sentence) for f in report.findings] == [("I4", sentence)]
 
 
 async def test_money_that_was_never_decided_is_found(sqlite_books: Books) -> None:
