@@ -79,6 +79,7 @@ class Does(Enum):
     """What may happen to a case at one turn of its course."""
 
     APPROVE = auto()
+    APPROVE_TOGETHER = auto()
     JUDGE = auto()
     STALE = auto()
     CONTACT = auto()
@@ -97,8 +98,8 @@ class Does(Enum):
 
 
 OFTEN = {
-    Does.APPROVE: 8, Does.WAIT: 5, Does.CONTACT: 2, Does.JUDGE: 2, Does.ASK_AGAIN: 2,
-    Does.EVIDENCE: 2,
+    Does.APPROVE: 8, Does.APPROVE_TOGETHER: 3, Does.WAIT: 5, Does.CONTACT: 2, Does.JUDGE: 2,
+    Does.ASK_AGAIN: 2, Does.EVIDENCE: 2,
 }  # fmt: skip
 MEANWHILE = tuple(each for each in Does for _ in range(OFTEN.get(each, 1)))
 MEANWHILE_BY_POLICY = {"asking": (*MEANWHILE, *[Does.EVIDENCE] * 10)}

@@ -21,11 +21,12 @@ from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest, Refused
 from domain.provider import DEAD_REFUNDS
 from ledger import tables as t
+from ledger.projection import slots_of
 from ledger.records import OUTSIDE
 from tests.reliability.case_time import CaseTime
 from tests.reliability.courses import GENEROUS, NEWS, OF_ANYBODY, SAID_BEFORE, Course, Does, Turn
 from tests.reliability.faulty_books import FaultyBooks
-from tests.workflows.builders import PICTURE, SERVICE, a_charge, a_request
+from tests.workflows.builders import FINANCE, LEAD, PICTURE, SERVICE, a_charge, a_request
 from tests.workflows.world import BY_HAND, Case, World
 from web.store import Inbox
 from web.webhooks import RECEIVED, Postman
@@ -195,6 +196,15 @@ class Life:
     async def _approve(self, turn: Turn) -> None:
         await self._say(self.case.handle.approve(self._person(turn.by), click_id=self._click()))
 
+    async def _approve_together(self, turn: Turn) -> None:
+        """Everybody who is asked presses at the same moment."""
+        slots = slots_of(await self.world.events(self.case))
+        pressed = [
+            self.case.handle.approve(self._person(by), slot=slot.id, click_id=self._click())
+            for slot, by in zip(slots, (LEAD, FINANCE), strict=False)
+        ]
+        await asyncio.gather(*map(self._say, pressed))
+
     async def _judge(self, turn: Turn) -> None:
         by, click = self._person(turn.by), self._click()
         await self._say(self.case.handle.judge(turn.action, by, click_id=click))
@@ -359,6 +369,7 @@ class Life:
 
 _TURNS: dict[Does, Callable[[Life, Turn], Awaitable[None]]] = {
     Does.APPROVE: Life._approve,
+    Does.APPROVE_TOGETHER: Life._approve_together,
     Does.JUDGE: Life._judge,
     Does.STALE: Life._stale,
     Does.CONTACT: Life._contact,
