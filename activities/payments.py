@@ -354,7 +354,7 @@ class Payments(PaymentActivities):
             await close(tx, case, Outcome.UNCONFIRMED, look.now, reason_key="unconfirmed")
         elif look.at_maximum:
             # a case that was taken up again after its last look has none ahead
-            next_look = later[0] if later else accepted.body["trace_looks"][-1]
+            next_look = later[0] if later else max(accepted.body["trace_looks"])
             body = {"next_look_at": next_look, "reference": refund.id}
             event = case_event(case, "trace", EventKind.TRACE_OPENED, look.now, body)
             await tx.append_event(event)
