@@ -32,7 +32,7 @@ async def check_authority(reading: Reading, request: RefundRequest, amount: Mone
 
     Raises :class:`InvalidRequest` unless the named case made exactly this decision, all its
     approvals are on record, it is about this customer's charge, its money does not move
-    otherwise, and this amount is within what is left of it.
+    otherwise and did not go after all, and this amount is within what is left of it.
     """
     authority = request.authorised_by
     if authority is None:

@@ -161,7 +161,13 @@ async def _outside_credit(reading: Reading, charges: list[str]) -> list[tuple[st
         (
             row.charge,
             row.case_id,
-            _Case(row.id, -row.amount_minor, row.currency, row.seq or 0, is_credit=True),
+            _Case(
+                hold=row.id,
+                amount=-row.amount_minor,
+                currency=row.currency,
+                at=row.seq or 0,
+                is_credit=True,
+            ),
         )
         for row in await reading.execute(statement)
     ]

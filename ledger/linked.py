@@ -37,8 +37,8 @@ async def _links(reading: Reading, case_id: str) -> list[tuple[str, str]]:
 
 
 async def way_taken(reading: Reading, case_id: str) -> str | None:
-    """The case by which what ``case_id`` asked for was given, is owed or may yet be given; None
-    when there is none beside those that it goes on from.
+    """The case by which what ``case_id`` asked for was given, is owed or may yet be given, or the
+    exception by which it went after all; None when there is none beside those that it goes on from.
 
     A no may be appealed and may offer another way, and whoever took one of the two and was given
     it would be given it again by the other. Call it under the charge's lock to rely on it.

@@ -63,6 +63,13 @@ async def test_payloads_in_the_history_are_sealed_under_the_customers_key(world:
     assert case.customer.encode() not in started.data
 
 
+async def test_a_history_names_nobody_who_decided(world: World) -> None:
+    case = await a_case_with_texts(world)
+    history = (await case.handle.workflow.fetch_history()).to_json()
+    assert "decline:" in history, "the update's id is in the clear"
+    assert LEAD.id not in history
+
+
 async def test_the_text_of_a_failure_is_sealed_too(world: World) -> None:
     case = await world.open(text=SECRET, currency="eur")
     with pytest.raises(InvalidRequest):
