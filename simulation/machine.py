@@ -42,7 +42,7 @@ from domain.errors import InvalidRequest, RedressError
 from files import write_whole
 from ledger.migrate import migrate
 from settings import DEV_FILE, ROOT, VAR
-from simulation.processes import LOOPBACK, Child, free_port, temporal_command
+from simulation.processes import LOOPBACK, STARTS, Child, HeldPort, temporal_command
 from workflows.connection import TASK_QUEUE
 
 NAMESPACE = "default"
@@ -80,6 +80,7 @@ class Machine:
         self.folder = folder.resolve()
         self.children: list[Child] = []
         self.ports: dict[str, int] = {}
+        self._held: dict[str, HeldPort] = {}
         self._lock: IO[str] | None = None
 
     # -- what a caller asks ----------------------------------------------------------
@@ -190,14 +191,17 @@ class Machine:
         )  # fmt: skip
         if child.log.exists():  # what it said in its last life stays beside
             child.log.replace(child.log.with_name(f"{child.log.name}.1"))
-        try:
-            await child.start()
-        except OSError as error:
-            raise MachineError(name, f"cannot be started: {error}", child.log, "") from error
+        await self._begin(child)
         self.children.append(child)
         self._write_state()
+        starts = 1
         while not await is_ready():
             if child.exit_code is not None:
+                if starts < STARTS and child.found_port_taken():
+                    starts += 1
+                    await self._begin(child)
+                    self._write_state()
+                    continue
                 raise MachineError(
                     name, f"ended with code {child.exit_code} instead of starting",
                     child.log, child.log_tail(),
@@ -208,6 +212,12 @@ class Machine:
                 )
             await asyncio.sleep(0.1)
         tell(name, reached_at, f"{monotonic() - began:.1f} s")
+
+    async def _begin(self, child: Child) -> None:
+        try:
+            await child.start()
+        except OSError as error:
+            raise MachineError(child.name, f"cannot be started: {error}", child.log, "") from error
 
     async def _books(self, tell: Tell) -> None:
         began = monotonic()
@@ -316,11 +326,9 @@ class Machine:
         """Processes of a `dev` that was killed still run: end those that are certainly ours."""
         for child in self._state().get("processes", []):
             if _command_of(child["pid"]) == child["command"]:
-                os.kill(child["pid"], signal.SIGTERM)
-                for _ in range(100):
-                    if _command_of(child["pid"]) != child["command"]:
+                for ending in (signal.SIGTERM, signal.SIGKILL):
+                    if _is_gone_after(ending, child["pid"], child["command"]):
                         break
-                    sleep(0.1)
 
     # -- files -----------------------------------------------------------------------
 
@@ -358,7 +366,8 @@ class Machine:
                 "the file back in its place, or another folder by --var",
             )
         ports = self._state().get("ports", {})
-        self.ports = {part: free_port(ports.get(part, 0)) for part in PORTS}
+        self._held = {part: HeldPort(ports.get(part, 0)) for part in PORTS}
+        self.ports = {part: port.number for part, port in self._held.items()}
         keys = {name: before.get(name) or value for name, value in _new_keys().items()}
         values = {
             "REDRESS_DATABASE_URL": self._books_url(),
@@ -398,6 +407,15 @@ def _new_keys() -> dict[str, str]:
         "REDRESS_ACTOR_SIGNING_KEY": base64.b64encode(private).decode(),
         "REDRESS_ACTOR_VERIFY_KEY": base64.b64encode(public).decode(),
     }
+
+
+def _is_gone_after(ending: signal.Signals, pid: int, command: str) -> bool:
+    os.kill(pid, ending)
+    for _ in range(100):
+        if _command_of(pid) != command:
+            return True
+        sleep(0.1)
+    return False
 
 
 def _command_of(pid: int) -> str:

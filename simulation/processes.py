@@ -6,9 +6,11 @@ Everything listens on loopback and is stopped by its process id.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,20 +20,35 @@ from workflows.connection import SEARCH_ATTRIBUTES
 
 LOOPBACK = "127.0.0.1"
 STOP_SECONDS = 30
+STARTS = 3
+"""How often a server is started whose port somebody took after it was chosen. Temporal's
+development server chooses five by itself and binds them a second later."""
+
+PORT_TAKEN = "address already in use"
 TAIL_BYTES = 4000
+BEFORE_PANIC = 1500
 
 
-def free_port(preferred: int = 0) -> int:
-    """``preferred`` when nobody listens on it, else a port that the system gives."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise Unreachable(f"no port is free on {LOOPBACK}")
+class HeldPort:
+    """``preferred`` when nobody listens on it, else a port that the system gives.
+
+    As long as this object lives the system gives the port to nobody else; a server that names
+    it (with ``SO_REUSEADDR``, as servers do) may listen there, end, and listen again. Raises
+    :class:`Unreachable` when none is free.
+    """
+
+    def __init__(self, preferred: int = 0) -> None:
+        for port in (preferred, 0):
+            with socket.socket() as holding:
+                holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    holding.bind((LOOPBACK, port))
+                except OSError:
+                    continue
+                self.number = int(holding.getsockname()[1])
+                weakref.finalize(self, os.close, holding.detach())
+                return
+        raise Unreachable(f"no port is free on {LOOPBACK}")
 
 
 def temporal_command(
@@ -129,9 +146,20 @@ class Child:
         await self._process.wait()
         return pid
 
+    def found_port_taken(self) -> bool:
+        """It said that it could not listen, so the same command may well succeed now."""
+        return PORT_TAKEN in self._said().lower()
+
     def log_tail(self) -> str:
-        """The last lines that it printed."""
+        """The last lines that it printed; of a Go program that broke off, those that led there
+        instead of its stack."""
+        before, panic, after = self._said().rpartition("\npanic: ")
+        if panic:
+            return (before[-BEFORE_PANIC:] + panic + after.partition("\n")[0]).strip()
+        return after[-TAIL_BYTES:].strip()
+
+    def _said(self) -> str:
         try:
-            return self.log.read_bytes()[-TAIL_BYTES:].decode(errors="replace").strip()
+            return self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""

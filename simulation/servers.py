@@ -23,7 +23,7 @@ from temporalio.client import Client as TemporalClient
 
 from domain.errors import Unreachable
 from settings import ROOT, Settings
-from simulation.processes import LOOPBACK, STOP_SECONDS, free_port, temporal_command
+from simulation.processes import LOOPBACK, STARTS, STOP_SECONDS, HeldPort, temporal_command
 
 START_SECONDS = 30
 READY = b"worker_ready"
@@ -97,23 +97,35 @@ class TemporalServer(Server):
     ) -> None:
         super().__init__(log)
         self._flags = tuple(flags)
-        self.port = free_port()
+        self._held = HeldPort()
+        self.port = self._held.number
         self.address = f"{LOOPBACK}:{self.port}"
         self._database = database
 
     async def start(self) -> None:
-        """Raises :class:`Unreachable` when it does not come up."""
-        command = temporal_command(self.port, database=self._database)
-        await asyncio.to_thread(self.run, [*command, *self._flags])
+        """Raises :class:`Unreachable` when it does not come up.
+
+        One that ends at once is started again, up to three times in all: see ``STARTS``.
+        """
+        command = [*temporal_command(self.port, database=self._database), *self._flags]
+        for _ in range(STARTS):
+            await asyncio.to_thread(self.run, command)
+            if await self._came_up():
+                return
+            if self.is_running:
+                break
+        raise Unreachable(f"the Temporal server did not come up at {self.address}")
+
+    async def _came_up(self) -> bool:
         for _ in range(START_SECONDS * 10):
             try:
                 await TemporalClient.connect(self.address)
-                return
+                return True
             except RuntimeError:
                 if not self.is_running:
-                    break
+                    return False
                 await asyncio.sleep(0.1)
-        raise Unreachable(f"the Temporal server did not come up at {self.address}")
+        return False
 
 
 class SandboxServer(Server):

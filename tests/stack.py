@@ -32,7 +32,6 @@ from ledger.evidence import EvidenceStore
 from ledger.keys import Keyring
 from ledger.migrate import migrate
 from settings import ROOT, Settings
-from simulation.processes import free_port
 from simulation.servers import TemporalServer, WorkerProcess, environment_of, signing_keys
 from tests.postgres import postgres_server, rows_of
 from tests.sandbox_process import SandboxProcess
@@ -41,7 +40,7 @@ from workflows.converter import sealing_converter
 
 __all__ = [
     "API_KEY", "MASTER_KEY", "SIGNING_KEY", "WEBHOOK_SECRET", "Stack", "TemporalServer",
-    "WorkerProcess", "copied_database", "environment_of", "free_port", "new_database",
+    "WorkerProcess", "copied_database", "environment_of", "new_database",
     "running_stack", "settings_for",
 ]  # fmt: skip
 
