@@ -43,13 +43,13 @@ log: $(READY) ## Drive a log of real approvals (LOG=FILE) through the engine, in
 .PHONY: test
 test: lint ## Lint, types and every test that is not a long matrix
 	@echo '· tests'
-	@$(PY) -m pytest -m 'not deep' $(ARGS)
+	@$(PY) -m pytest -m 'not deep' --timeout 600 $(ARGS)
 
 .PHONY: test-deep
 test-deep: lint ## Everything, the long matrices and both databases; then the report in docs/
 	@mkdir -p var
 	@echo '· tests, all of them'
-	@code=0; run="$(PY) -m pytest -n 2 -o junit_logging=system-out"; \
+	@code=0; run="$(PY) -m pytest -n 2 --timeout 7200 -o junit_logging=system-out"; \
 	REDRESS_TEST_DATABASE=sqlite $$run --junitxml=var/test-deep.xml $(ARGS) || code=$$?; \
 	echo '· tests of whole cases, on PostgreSQL'; \
 	REDRESS_TEST_DATABASE=postgresql $$run --junitxml=var/test-deep-postgresql.xml -o junit_suite_name=postgresql \

@@ -73,8 +73,9 @@ UNANSWERED = (
 
 @dataclass(frozen=True)
 class SoakPlan:
-    """``outage_every`` seconds one of the two servers dies, in turn; the storm lasts until
-    three quarters of the cases have ended and at least ``outages`` of each."""
+    """Both servers die in ``outage_every`` seconds, in turn; the storm lasts until three quarters
+    of the cases have ended and each server has died ``outages`` times. The last cases wait for
+    that, or a fast machine would be done before."""
 
     cases: int
     seed: int
@@ -156,6 +157,7 @@ class Soak:
         self.storm = Storm()
         self.crew = Crew(world.stack.environment, world.stack.folder, self.storm, plan.seed)
         self.ended = 0
+        self.has_had_its_fill = asyncio.Event()
 
     async def run(self) -> None:
         """Every case to its end, through the storm and the calm after it."""
@@ -189,13 +191,18 @@ class Soak:
             else:
                 self.storm.killed["postgres"].append(await asyncio.to_thread(self.postgres.kill9))
                 await asyncio.to_thread(self.postgres.start)
+            if number == 2 * self.plan.outages:
+                self.has_had_its_fill.set()
 
     async def _live_all(self) -> None:
         waiting = list(reversed(range(self.plan.cases)))
 
         async def take() -> None:
             while waiting:
-                await self._live(waiting.pop())
+                number = waiting.pop()
+                if len(waiting) < self.plan.cases // 5:
+                    await self.has_had_its_fill.wait()
+                await self._live(number)
                 self.ended += 1
 
         async with asyncio.TaskGroup() as group:

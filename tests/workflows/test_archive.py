@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import ScheduleOverlapPolicy, WorkflowHandle, WorkflowHistory
+from temporalio.client import (
+    ScheduleActionExecutionStartWorkflow,
+    ScheduleOverlapPolicy,
+    WorkflowHandle,
+    WorkflowHistory,
+)
+from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 
 from activities.archives import Archives
@@ -224,12 +232,24 @@ async def test_a_history_that_temporal_has_no_more_is_said_to_be_lost(
 
 
 async def test_the_schedule_is_made_once_and_never_overlaps(world: World) -> None:
+    schedule = world.stack.temporal.get_schedule_handle(SCHEDULE_ID)
+    with suppress(RPCError):  # of a worker that an earlier test started, on a queue of its own
+        await schedule.delete()
     for _ in range(2):
         await keep_archiving(world.stack.temporal, world.queue)
-    schedule = world.stack.temporal.get_schedule_handle(SCHEDULE_ID)
     described = (await schedule.describe()).schedule
     assert described.spec.intervals[0].every == EVERY
     assert described.policy.overlap is ScheduleOverlapPolicy.SKIP
+    await schedule.trigger()
+    async with asyncio.timeout(30):
+        while not (done := (await schedule.describe()).info.recent_actions):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    assert isinstance(done[0].action, ScheduleActionExecutionStartWorkflow)
+    sweep = world.stack.temporal.get_workflow_handle(
+        done[0].action.workflow_id, result_type=ArchiveSummary
+    )
+    async with asyncio.timeout(60):
+        assert (await sweep.result()).lost == 0
     await schedule.delete()
 
 
