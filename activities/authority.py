@@ -9,20 +9,17 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from domain.approvals import Verdict
-from domain.cases import CaseKind, Outcome
+from domain.cases import CAME_BACK, CaseKind
 from domain.decisions import RefundVerdict
 from domain.errors import InvalidRequest
 from domain.money import Money, total
 from domain.refunds import Authority, RefundRequest
-from ledger.linked import given_outside
+from ledger.linked import begun_by, way_taken, went_before
 from ledger.projection import CaseRow
 from ledger.reading import Reading
 from ledger.records import ReservationScope
 
 FIELD = "authorised_by"
-
-_CAME_BACK = frozenset({Outcome.FAILED_AT_BANK, Outcome.REJECTED_BY_PROVIDER})
-"""Ends of a refund case after which its decision is still to be carried out."""
 
 _DID_NOT_MOVE = "a case whose money did not move"
 
@@ -48,15 +45,29 @@ async def check_authority(reading: Reading, request: RefundRequest, amount: Mone
         _refuse("approval_digest is not what was approved there", "the digest of that decision")
     await _check_approvals(reading, authority, made)
     _check_thing(case, request, authority)
-    for carried_out in await _carried_out(reading, authority.case_id):
-        if exception := await given_outside(reading, carried_out):
-            _refuse(f"names money that went after all ({exception})", _DID_NOT_MOVE)
+    if exception := await went_before(reading, authority.case_id):
+        _refuse(f"names money that went after all ({exception})", _DID_NOT_MOVE)
     granted = Money.model_validate(made["amount"])
     if granted != authority.amount:
         _refuse("amount is not what was granted there", str(granted))
     left = await left_of(reading, authority)
     if left < amount or not left:
         _refuse("has no such amount left", f"{left} of {granted}")
+
+
+async def is_given_elsewhere(reading: Reading, case_id: str) -> bool:
+    """Whether what a decided case is to give went another way since: by a case beside it, in the
+    name of one before it, or off the authority that it draws on."""
+    if len(await begun_by(reading, case_id)) == 1:
+        return False
+    if await way_taken(reading, case_id) or await went_before(reading, case_id):
+        return True
+    opened = await reading.event(case_id, "open")
+    said = opened.body.get("authorised_by") if opened else None
+    if not said:
+        return False
+    granted, drawn = await _granted_and_drawn(reading, Authority.model_validate(said))
+    return granted < drawn
 
 
 async def root_of(reading: Reading, case_id: str) -> str:
@@ -80,16 +91,23 @@ async def _carried_out(reading: Reading, case_id: str) -> list[str]:
 
 
 async def left_of(reading: Reading, authority: Authority) -> Money:
-    """What ``authority`` may still pay: its own amount at most, and what its root has left."""
+    """What ``authority`` may still pay: its own amount at most, and what its root has left; nothing
+    where more than that went by hand."""
+    granted, drawn = await _granted_and_drawn(reading, authority)
+    return min(granted - min(drawn, granted), authority.amount)
+
+
+async def _granted_and_drawn(reading: Reading, authority: Authority) -> tuple[Money, Money]:
+    """What the root of ``authority`` granted, and what of it is held or went, also by hand in the
+    name of a case that carries it out."""
     root = await root_of(reading, authority.case_id)
     stored = await reading.decision(root)
     if stored is None:
         raise LookupError(f"{root} was never decided")
     currency = authority.amount.currency
-    granted = Money.model_validate(stored.outcome["made"]["amount"])
     drawn = await reading.reservations(ReservationScope.AUTHORITY, root, currency)
-    left = granted - total((each.amount for each in drawn), currency)
-    return min(left, authority.amount)
+    granted = Money.model_validate(stored.outcome["made"]["amount"])
+    return granted, total((each.amount for each in drawn), currency)
 
 
 async def _check_approvals(reading: Reading, authority: Authority, made: dict[str, Any]) -> None:
@@ -109,7 +127,7 @@ def _check_thing(case: CaseRow, request: RefundRequest, authority: Authority) ->
         _refuse("charge is another one", request.charge)
     if authority.amount.currency != request.currency:
         _refuse("amount is in another currency", request.currency)
-    if case.kind is CaseKind.REFUND and case.outcome not in _CAME_BACK:
+    if case.kind is CaseKind.REFUND and case.outcome not in CAME_BACK:
         _refuse("names a refund that moves its own money", _DID_NOT_MOVE)
 
 

@@ -53,7 +53,7 @@ from domain.deadlines import BeyondCalendar
 from domain.decisions import Decision, RefundMethod, RefundVerdict
 from domain.errors import InvalidRequest
 from domain.evidence import Information
-from domain.linked import attributes_in, request_of
+from domain.linked import ALTERNATIVE_REFUSED, alternative_id, attributes_in, request_of
 from domain.money import Money
 from domain.provider import ChargeFacts
 from domain.refunds import (
@@ -389,9 +389,9 @@ async def _tell_of_a_dead_end(
     """What was promised at a case's end cannot be kept: finance must hear of it."""
     first_id = asked.request.alternative_to
     first = await tx.case(first_id) if first_id else None
-    if first is not None:
+    if first is not None and asked.case_id == alternative_id(first.case_id):
         body = {"case": asked.case_id, "field": invalid.field, "message": str(invalid)}
-        await notify(tx, first, "case.alternative_refused", asked.now, body, to=FINANCE_NOTICE)
+        await notify(tx, first, ALTERNATIVE_REFUSED, asked.now, body, to=FINANCE_NOTICE)
 
 
 def _ending(asked: DecideInput, pack: Pack, decision: Decision) -> Mapping[str, Any]:

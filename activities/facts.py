@@ -5,13 +5,15 @@ docs/facts.md says how each fact is computed. Nothing here knows a rule.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from domain.cases import ASKED_IN_VAIN
 from domain.errors import InvalidRequest
 from domain.money import Money, refundable_remainder, tax_share, total
-from domain.provider import ChargeFacts
+from domain.provider import ChargeFacts, ProviderRefund
 from domain.refunds import DecideInput, RefundRequest
 from ledger.evidence import Inquiry, inquiry_of
 from ledger.reading import Reading
@@ -27,20 +29,33 @@ TAX_ATTRIBUTE = "tax_minor"
 pack that takes it declares it."""
 
 
+def case_behind(refund: ProviderRefund, orders: Mapping[str, str]) -> str:
+    """The case that ordered a refund, empty where none did: by ``orders`` of the books
+    (:meth:`Reading.orders_on`), and by the name on it only where they know no order of that case.
+    """
+    for case_id, ordered in orders.items():
+        if ordered == refund.id:
+            return case_id
+    return "" if refund.claimed_by in orders else refund.claimed_by
+
+
 async def remainder_of(reading: Reading, charge: ChargeFacts, *, but_for: str = "") -> Money:
     """What may still be refunded of a charge: the provider's view and our own, each cent once.
 
-    Our holds and posts that the provider lists already (by metadata) count on its side only, also
-    those that it lists as failed: that money is back. ``but_for`` leaves one case's own hold out.
-    Call it under the charge's lock.
+    What the provider lists already of our holds and posts counts on its side only, also what it
+    lists as failed: that money is back. ``but_for`` leaves one case's own hold out. Call it under
+    the charge's lock.
     """
-    alive = charge.alive_refunds
-    listed = {refund.case_id for refund in charge.refunds if refund.case_id}
-    ours = await reading.reservations(ReservationScope.CHARGE, charge.id, charge.captured.currency)
+    currency = charge.captured.currency
+    orders = await reading.orders_on(charge.id) if charge.refunds else {}
+    listed: dict[str, Money] = defaultdict(lambda: Money.zero(currency))
+    for refund in charge.refunds:
+        listed[case_behind(refund, orders)] += refund.amount
+    ours = await reading.reservations(ReservationScope.CHARGE, charge.id, currency)
     return refundable_remainder(
         charge.captured,
-        (refund.amount for refund in alive),
-        (r.amount for r in ours if r.case_id not in listed and r.case_id != but_for),
+        (refund.amount for refund in charge.alive_refunds),
+        (r.amount - min(r.amount, listed[r.case_id]) for r in ours if r.case_id != but_for),
     )
 
 
@@ -131,8 +146,10 @@ async def tax_share_of(
         return Money.zero(request.currency)
     refunded = charge.captured - remainder
     shares = await reading.tax_shares(charge.id, request.currency)
+    orders = await reading.orders_on(charge.id)
     theirs = total(
-        (r.amount for r in charge.alive_refunds if r.case_id not in shares), request.currency
+        (r.amount for r in charge.alive_refunds if case_behind(r, orders) not in shares),
+        request.currency,
     )
     stated = total(shares.values(), request.currency) + tax_share(
         tax, charge.captured,

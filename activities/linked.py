@@ -18,13 +18,14 @@ from activities.contract import OPEN_LINKED_CASE, LinkedActivities
 from activities.records import case_event, existing_case
 from domain.actors import ENGINE
 from domain.canonical import parse_instant
-from domain.cases import A_NO, CaseEvent, CaseKind, EventKind
+from domain.cases import A_NO, CAME_BACK, CaseEvent, CaseKind, EventKind
 from domain.errors import InvalidRequest
 from domain.linked import (
     ALTERNATIVE_STEP,
     APPEAL_STEP,
     case_id_of,
     owed_request,
+    why_no_other_way,
 )
 from domain.refunds import LinkInput, RefundCaseInput, RefundRequest
 from ledger.books import Books
@@ -54,7 +55,7 @@ async def judges_before(
     reading: Reading, request: RefundRequest, now: datetime | None
 ) -> frozenset[str]:
     """Who may not decide on a case that goes on from others: whoever asked in one of those, and
-    whoever said the no that is appealed. Empty for a case of its own.
+    whoever judged one that was appealed. Empty for a case of its own.
 
     Judges the links of ``request`` against the books; call it under the charge's lock. Raises
     :class:`InvalidRequest` (fields ``appeal_of``, ``alternative_to``) unless the named case is
@@ -71,12 +72,15 @@ async def judges_before(
             raise InvalidRequest("text", "is empty", "what is new since the no")
         _check_time(closing, field, "appeal_until", now)
         await _check_first(reading, request, field, first.case_id, APPEAL_STEP)
-        verdicts = await reading.approvals(first.case_id)
-        persons = {row.actor.id for row in verdicts} | {closing.actor.id}
-        return frozenset(persons - {ENGINE.id}) | await _askers(reading, first.case_id)
+        judged = await _judged(reading, first.case_id)
+        return judged | await _not_again(reading, first.case_id)
     if request.alternative_to is not None:
         field = "alternative_to"
         first, closing = await _ended(reading, request, field, request.alternative_to)
+        named = request.authorised_by.case_id if request.authorised_by else ""
+        if first.outcome in CAME_BACK and named != first.case_id:
+            # beside it, what that case granted would still be there to be given again
+            raise InvalidRequest("authorised_by", "does not name that case", first.case_id)
         offered = closing.body.get("alternatives") or ()
         if request.alternative not in offered:
             allowed = ", ".join(offered) or "nothing"
@@ -84,17 +88,27 @@ async def judges_before(
         if not closing.body.get("goes_on"):  # what needs nobody's word is owed however late
             _check_time(closing, field, "alternative_until", now)
         await _check_first(reading, request, field, first.case_id, ALTERNATIVE_STEP)
-        return await _askers(reading, first.case_id)
+        return await _not_again(reading, first.case_id)
     return frozenset()
 
 
-async def _askers(reading: Reading, case_id: str | None) -> frozenset[str]:
-    """Who asked, in a case and in those that it goes on from."""
-    found = set()
+async def _not_again(reading: Reading, case_id: str | None) -> frozenset[str]:
+    """Who asked, in a case and in those that it goes on from, and who judged what was appealed on
+    the way: what comes after an appeal is for others too."""
+    found: set[str] = set()
     while case_id and (opened := await reading.event(case_id, "open")):
         found.add(str(opened.body["requested_by"]["id"]))
-        case_id = opened.body.get("appeal_of") or opened.body.get("alternative_to")
+        if appealed := opened.body.get("appeal_of"):
+            found |= await _judged(reading, appealed)
+        case_id = appealed or opened.body.get("alternative_to")
     return frozenset(found)
+
+
+async def _judged(reading: Reading, case_id: str) -> frozenset[str]:
+    """Who said yes or no in a case, or ended it."""
+    closing = await reading.event(case_id, "close")
+    persons = {row.actor.id for row in await reading.approvals(case_id)}
+    return frozenset(persons | ({closing.actor.id} if closing else set())) - {ENGINE.id}
 
 
 async def _ended(
@@ -122,8 +136,11 @@ async def _check_first(
 ) -> None:
     linked = await reading.event(case_id, step)
     other = linked.body["case_id"] if linked else await way_taken(reading, case_id)
-    if other is not None and other != case_id_of(request):
+    if other is None or other == case_id_of(request):
+        return
+    if linked:
         raise InvalidRequest(field, f"goes on as {other} already", "that case")
+    raise InvalidRequest(field, *why_no_other_way(other))
 
 
 async def link_first(

@@ -15,8 +15,16 @@ from typing import Any, NamedTuple
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from activities.authority import root_of
+from activities.facts import case_behind
 from activities.payments import FROZEN_BY
-from activities.provider import NoSuchObject, Provider, ProviderRefusal, ProviderUnavailable
+from activities.provider import (
+    NoSuchObject,
+    Provider,
+    ProviderMisconfigured,
+    ProviderRefusal,
+    ProviderUnavailable,
+)
 from activities.records import (
     DESK_NOTICE,
     FINANCE_NOTICE,
@@ -43,7 +51,6 @@ from domain.decisions import RefundMethod
 from domain.linked import FAILED_LATE, OUTSIDE_CREDIT, OUTSIDE_REFUND, OUTSIDE_REFUND_FAILED
 from domain.money import Money, total
 from domain.provider import (
-    DEAD_REFUNDS,
     Chargeback,
     ChargeFacts,
     ProviderCredit,
@@ -92,66 +99,68 @@ class OutsideNews:
             if done == 0:
                 await asyncio.sleep(self._idle_seconds)
 
-    async def note_due(self, limit: int = 100) -> int:
+    async def note_due(self) -> int:
         """Look into what is in the inbox, oldest first; answers how many events are done with.
 
         An event that cannot be judged yet stays, and those behind it are not held up.
         """
-        async with self._books.reading() as reading:
-            rows = await reading.inbox(OUTSIDE, limit=limit)
         done = 0
-        for row in rows:
-            try:
-                state = await self._note(row)
-            except ProviderUnavailable as error:
-                log.warning("outside_news_waits", event_id=row.event_id, error=str(error))
-                continue
-            if state != OUTSIDE:
-                async with self._books.transaction() as tx:
-                    await tx.finish_inbox(row.event_id, state)
-                done += 1
+        page = await self._page()
+        while page:
+            for row in page:
+                done += await self._is_done(row)
+            page = await self._page(after=page[-1])
         return done
+
+    async def _page(self, after: InboxRow | None = None) -> list[InboxRow]:
+        async with self._books.reading() as reading:
+            return await reading.inbox(OUTSIDE, after=after)
+
+    async def _is_done(self, row: InboxRow) -> bool:
+        try:
+            state = await self._note(row)
+        except ProviderUnavailable as error:
+            log.warning("outside_news_waits", event_id=row.event_id, error=str(error))
+            return False
+        except (SQLAlchemyError, OSError, ProviderMisconfigured):
+            raise
+        except Exception as error:
+            # a defect of ours, or an object of a shape that we do not know: it is for a person,
+            # and must not take the worker and all its cases along
+            log.exception("outside_news_failed", event_id=row.event_id, error=type(error).__name__)
+            return False
+        if state == OUTSIDE:
+            return False
+        async with self._books.transaction() as tx:
+            await tx.finish_inbox(row.event_id, state)
+        return True
 
     async def _note(self, row: InboxRow) -> str:
         """What became of one event: the state it goes to."""
+        about = row.object_ids[-1]
         try:
             if row.event_type.startswith(DISPUTE_EVENTS):
                 return await self._note_chargeback(row)
-            case = await self._case(row.object_ids[0])
-            return await (self._note_refund(row) if case is None else self._note_late(row, case))
+            if is_case_id(about):
+                return await self._note_late_order(row, about)
+            return await self._note_refund(row, about)
         except (NoSuchObject, ProviderRefusal) as error:
             log.warning("outside_news_unreadable", event_id=row.event_id, error=str(error))
             return "no_object"
 
     # -- refunds ---------------------------------------------------------------------
 
-    async def _case(self, object_id: str) -> CaseRow | None:
-        async with self._books.reading() as reading:
-            return await reading.case(object_id)
-
-    async def _note_late(self, row: InboxRow, case: CaseRow) -> str:
-        """A refund of ours that the bank sent back after its case had ended: the end stands, and
-        the money is booked back by an exception."""
-        if case.status is not Status.CLOSED:
-            return OUTSIDE  # it was told, and will say itself what came of it: come again
-        if not case.provider_id:
-            return await self._note_unasked(row, case)
-        if case.outcome not in _MONEY_GONE or case.method != RefundMethod.ORIGINAL:
-            return "nothing_new"
-        refund = await self._provider.refund(case.provider_id)
-        if refund.status not in DEAD_REFUNDS:
-            return "nothing_new"
-        charge = await self._provider.charge(case.charge)
-        async with self._books.transaction() as tx:
-            await tx.lock_charge(charge.id)
-            booked = await _book_late_failure(tx, charge, refund, case, row.received_at)
-        return "recorded" if booked else "nothing_new"
-
-    async def _note_unasked(self, row: InboxRow, case: CaseRow) -> str:
+    async def _note_late_order(self, row: InboxRow, case_id: str) -> str:
         """Money that went in the name of a case that, by the books, ended without it: an attempt
-        that came too late, or one that restored books have forgotten."""
+        that came too late has us look what it gave."""
+        async with self._books.reading() as reading:
+            case = await existing_case(reading, case_id)
+        if case.provider_id:
+            return await self._note_refund(row, case.provider_id)
+        if case.status is not Status.CLOSED:
+            return OUTSIDE  # it will find what went, and take it for its own order: come again
         charge = await self._provider.charge(case.charge)
-        refund = charge.refund_of(case.case_id)
+        refunds = [refund for refund in charge.refunds if refund.case_id == case.case_id]
         try:
             credit = await self._provider.find_credit(case.customer, case.case_id)
         except NoSuchObject:  # a customer who was deleted has no account with the provider
@@ -160,22 +169,39 @@ class OutsideNews:
         async with self._books.transaction() as tx:
             await tx.lock_charge(charge.id)
             about = [case.case_id]
-            if refund is not None:
-                booked = await _book_refund(tx, charge, refund, row.received_at, about)
+            for refund in refunds:
+                booked |= await _book_refund(tx, charge, refund, row.received_at, about)
             if credit is not None:
                 booked |= await _book_credit(tx, charge, credit, row.received_at, about)
         return "recorded" if booked else "nothing_new"
 
-    async def _note_refund(self, row: InboxRow) -> str:
-        refund = await self._provider.refund(row.object_ids[0])
+    async def _note_refund(self, row: InboxRow, refund_id: str) -> str:
+        """A refund that no case ordered is booked; one that a case ordered, and the bank sent back
+        after its end, is booked back: the end stands."""
+        refund = await self._provider.refund(refund_id)
         if not refund.charge:
             return "no_charge"
         charge = await self._provider.charge(refund.charge)
+        at = row.received_at
         async with self._books.transaction() as tx:
             await tx.lock_charge(charge.id)
-            if is_case_id(refund.case_id) and await tx.case(refund.case_id) is not None:
-                return "nothing_new"
-            booked = await _book_refund(tx, charge, refund, row.received_at)
+            case = await tx.reading.case_of_provider_object(refund.id)
+            if case is None:
+                named = await tx.case(refund.case_id) if is_case_id(refund.case_id) else None
+                if named is None or named.charge != charge.id:
+                    about = []
+                elif named.status is Status.CLOSED or named.provider_id:
+                    about = [named.case_id]
+                else:
+                    return OUTSIDE  # it will find it, and take it for its own order: come again
+                booked = await _book_refund(tx, charge, refund, at, about)
+            elif refund.is_alive:
+                booked = False
+            elif case.status is not Status.CLOSED:
+                return OUTSIDE  # it was told, and will say itself what came of it: come again
+            else:
+                is_paid = case.outcome in _MONEY_GONE
+                booked = is_paid and await _book_late_failure(tx, charge, refund, case, at)
         return "recorded" if booked else "nothing_new"
 
     # -- chargebacks -----------------------------------------------------------------
@@ -216,7 +242,12 @@ async def _book_refund(
     if made:
         method = RefundMethod.ORIGINAL
         await tx.post(postings.outside(case_id, OUTSIDE, refund.amount, method, refund.id, at))
-    if refund.status not in DEAD_REFUNDS:
+    if refund.is_alive or made:
+        for other_id in about:
+            await _draw(tx, case_id, other_id, refund.amount, at)
+    if refund.is_alive:
+        for other_id in () if made else about:  # its name was written on it later
+            made |= await _link(tx, case_id, OUTSIDE_REFUND, other_id, at)
         return made
     key = f"{refund.id}:failed"
     body = {"refund": refund.id, "failure_reason": refund.failure_reason}
@@ -224,6 +255,7 @@ async def _book_refund(
         tx, key, OUTSIDE_REFUND_FAILED, charge, refund.amount, refund.id, at, body, [case_id]
     )
     if failed:
+        await tx.release_reservations(case_id, OUTSIDE)
         await tx.post(
             postings.reversal(
                 case_id_for(CaseKind.EXCEPTION, key),
@@ -236,6 +268,22 @@ async def _book_refund(
             )
         )
     return made or failed
+
+
+async def _draw(
+    tx: BookTransaction, exception_id: str, about: str, amount: Money, at: datetime
+) -> None:
+    """Take what went in the name of a case from what that case, or the one whose decision it
+    carries out, granted: whatever goes on from it has so much less to give. Once an exception."""
+    await tx.reserve(
+        case_id=exception_id,
+        step=OUTSIDE,
+        scope=ReservationScope.AUTHORITY,
+        key=await root_of(tx.reading, about),
+        amount=amount,
+        at=at,
+    )
+    await tx.settle_reservations(exception_id, OUTSIDE)
 
 
 async def _book_credit(
@@ -264,6 +312,8 @@ async def _book_credit(
             at=at,
         )
         await tx.settle_reservations(case_id, OUTSIDE)
+        for other_id in about:
+            await _draw(tx, case_id, other_id, credit.amount, at)
     return made
 
 
@@ -330,17 +380,19 @@ class _Movement(NamedTuple):
 
 async def _given(tx: BookTransaction, charge: ChargeFacts) -> list[_Movement]:
     """All that stands of what was given back of a charge, whoever gave it."""
+    orders = await tx.reading.orders_on(charge.id)
+    behind = {refund.id: case_behind(refund, orders) for refund in charge.refunds}
     given = [
         _Movement(
             provider_id=refund.id,
-            case_id=refund.case_id if is_case_id(refund.case_id) else "",
+            case_id=behind[refund.id] if is_case_id(behind[refund.id]) else "",
             amount=refund.amount,
             given_at=refund.created_at,
             reference=refund.reference,
         )
         for refund in charge.alive_refunds
     ]
-    by_refund = {refund.case_id for refund in charge.refunds}
+    by_refund = set(behind.values())
     currency = charge.captured.currency
     for held in await tx.reading.reservations(ReservationScope.CHARGE, charge.id, currency):
         # account credit is no refund there; a refund that failed there has given nothing, also
@@ -474,7 +526,14 @@ async def _record(
     await tx.append_event(case_event(case, "close", EventKind.CLOSED, at, closed))
     await notify(tx, case, f"exception.{why}", at, told, to=FINANCE_NOTICE)
     for other_id in about:
-        other = await existing_case(tx, other_id)
-        link = {"case_id": case_id, "why": why}
-        await tx.append_event(case_event(other, f"link:{case_id}", EventKind.LINKED, at, link))
+        await _link(tx, case_id, why, other_id, at)
     return True
+
+
+async def _link(tx: BookTransaction, exception_id: str, why: str, about: str, at: datetime) -> bool:
+    """Have a case name an exception that is about it; False when it does."""
+    other = await existing_case(tx, about)
+    link = {"case_id": exception_id, "why": why}
+    return await tx.append_event(
+        case_event(other, f"link:{exception_id}", EventKind.LINKED, at, link)
+    )

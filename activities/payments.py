@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.authority import is_given_elsewhere
 from activities.contract import LOOK_AT_REFUND, SEND_REFUND, PaymentActivities
 from activities.facts import remainder_of
 from activities.linked import ending
@@ -38,10 +39,10 @@ from activities.records import (
 )
 from domain.approvals import Verdict
 from domain.canonical import instant, parse_instant
-from domain.cases import CaseEvent, EventKind, Outcome, Status
+from domain.cases import CaseEvent, CaseKind, EventKind, Outcome, Status, case_id_for
 from domain.deadlines import Settlement
 from domain.decisions import RefundMethod, RefundVerdict
-from domain.provider import DEAD_REFUNDS, Chargeback, ChargeFacts, ProviderRefund, RefundStatus
+from domain.provider import SEND, Chargeback, ChargeFacts, ProviderRefund, RefundStatus
 from domain.refunds import (
     LookInput,
     LookResult,
@@ -57,8 +58,6 @@ from ledger.projection import CaseRow
 from ledger.reading import Reading
 from ledger.records import OUTSIDE
 from ledger.writing import BookTransaction
-
-SEND = "send"
 
 FROZEN_BY = frozenset({Chargeback.OPEN, Chargeback.LOST, Chargeback.UNKNOWN})
 """The chargeback interlock: a refund beside one of these would be lost twice."""
@@ -171,6 +170,10 @@ class Payments(PaymentActivities):
             return "charge_disputed"
         async with self._books.reading() as reading:
             remainder = await remainder_of(reading, charge, but_for=case.case_id)
+            if await _is_given_by_hand(reading, case, charge):
+                return "given_otherwise"
+            if await is_given_elsewhere(reading, case.case_id):
+                return "given_otherwise"
         return "remainder_changed" if remainder < amount_of(case) else None
 
     async def _pinned(
@@ -243,6 +246,11 @@ class Payments(PaymentActivities):
                 if before.status is SendStatus.REFUSED:
                     await self._have_it_booked(tx, case, order.now)
                 return before
+            outside = await tx.case(case_id_for(CaseKind.EXCEPTION, provider_id))
+            if outside is not None:
+                return await self._given_before(tx, case, order, outside)
+            if await tx.reading.case_of_provider_object(provider_id) is not None:
+                return await _reject(tx, case, order, "ordered_by_another")
             await tx.append_event(case_event(case, "accept", EventKind.ACCEPTED, order.now, body))
             await tx.post(
                 postings.post(
@@ -283,17 +291,18 @@ class Payments(PaymentActivities):
             before = await self._already_sent(tx.reading, case)
             if before is not None:  # by another attempt, which knew more or was quicker
                 return before
-            await void_and_close(
-                tx,
-                case,
-                Outcome.REJECTED_BY_PROVIDER,
-                order.now,
-                reason_key=_REASON_KEYS.get(code, "provider_refused"),
-            )
-            await notify(tx, case, "case.rejected", order.now, {"code": code}, to=FINANCE_NOTICE)
-        return SendResult(
-            status=SendStatus.REFUSED, reason=code, outcome=Outcome.REJECTED_BY_PROVIDER
-        )
+            return await _reject(tx, case, order, code)
+
+    async def _given_before(
+        self, tx: BookTransaction, case: CaseRow, order: SendInput, outside: CaseRow
+    ) -> SendResult:
+        """What was found in the case's name is booked already, as nobody's order: the name was
+        written on it later, or was off it for a while. The customer has it, and it is booked once.
+        """
+        link = {"case_id": outside.case_id, "why": outside.reason}
+        step = f"link:{outside.case_id}"
+        await tx.append_event(case_event(case, step, EventKind.LINKED, order.now, link))
+        return await _reject(tx, case, order, "booked_outside")
 
     # -- look ------------------------------------------------------------------------
 
@@ -337,7 +346,7 @@ class Payments(PaymentActivities):
         later: list[str],
     ) -> None:
         """What the provider's word means on this day; ends the case when it is known."""
-        if refund.status in DEAD_REFUNDS:
+        if not refund.is_alive:
             await self._failed(tx, case, look, refund)
             return
         is_overdue = look.at_maximum or case.status is Status.TRACING
@@ -409,6 +418,23 @@ class Payments(PaymentActivities):
         return {**offered, "goes_on": agreed}
 
 
+async def _is_given_by_hand(reading: Reading, case: CaseRow, charge: ChargeFacts) -> bool:
+    """Whether a refund stands in the name of a case that is to give credit: a refund case would
+    have taken it for its own order."""
+    named = [refund for refund in charge.alive_refunds if refund.case_id == case.case_id]
+    orders = await reading.orders_on(charge.id) if named else {}
+    return any(refund.id not in orders.values() for refund in named)
+
+
+async def _reject(tx: BookTransaction, case: CaseRow, order: SendInput, code: str) -> SendResult:
+    """End a case for which nothing can be ordered, and have finance hear why."""
+    outcome = Outcome.REJECTED_BY_PROVIDER
+    reason_key = _REASON_KEYS.get(code, "provider_refused")
+    await void_and_close(tx, case, outcome, order.now, reason_key=reason_key)
+    await notify(tx, case, "case.rejected", order.now, {"code": code}, to=FINANCE_NOTICE)
+    return SendResult(status=SendStatus.REFUSED, reason=code, outcome=outcome)
+
+
 async def _as_ended(reading: Reading, case: CaseRow) -> LookResult:
     """What a look came to, from the books: a repeated one must say the same."""
     closing = await reading.event(case.case_id, "close") if case.outcome else None
@@ -420,4 +446,7 @@ _REASON_KEYS = {
     "charge_disputed": "charge_disputed",
     "charge_already_refunded": "already_refunded",
     "remainder_changed": "already_refunded",
+    "given_otherwise": "already_refunded",
+    "booked_outside": "already_refunded",
+    "ordered_by_another": "already_refunded",
 }

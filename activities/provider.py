@@ -233,6 +233,7 @@ def _refund(refund: _Refund) -> ProviderRefund:
         amount=Money(amount_minor=refund.amount, currency=refund.currency),
         created_at=_at(refund.created),
         case_id=_written(refund, "case_id"),
+        step=_written(refund, "step"),
         reference=reference,
         failure_reason=refund.failure_reason or "",
     )
@@ -382,13 +383,13 @@ class Provider:
         )
 
     async def find_credit(self, customer_id: str, case_id: str) -> ProviderCredit | None:
-        """The balance transaction that this case made, if the provider has it."""
+        """The credit that this case gave, if the provider has it; a debit in its name is none."""
         path = f"customers/{_id(customer_id)}/balance_transactions"
         after: dict[str, str] = {}
         while True:
             page = await self._ask(_Page[_Credit], "get", path, limit=100, **after)
             for transaction in page.data:
-                if _written(transaction, "case_id") == case_id:
+                if transaction.amount < 0 and _written(transaction, "case_id") == case_id:
                     owed = Money(amount_minor=transaction.amount, currency=transaction.currency)
                     return ProviderCredit(id=transaction.id, amount=-owed)
             if not page.has_more:

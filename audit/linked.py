@@ -8,17 +8,21 @@ from typing import Any
 from audit.case_files import CaseFile
 from audit.findings import Findings
 from domain.approvals import Verdict
-from domain.cases import EventKind
+from domain.cases import EventKind, is_exception
 from domain.decisions import RefundVerdict
-from domain.linked import ALTERNATIVE_STEP, APPEAL_STEP
+from domain.linked import ALTERNATIVE_REFUSED, ALTERNATIVE_STEP, APPEAL_STEP, alternative_id
 from domain.money import Money, total
 from domain.refunds import Authority
-from ledger.linked import way_taken
+from ledger.linked import way_taken, went_before
 from ledger.reading import Reading
 from ledger.records import ReservationScope, ReservationState
 
 A_DAY = timedelta(days=1)
 """After so long what was owed at an end is overdue."""
+
+
+_LETS_GO = frozenset({EventKind.DECIDED, EventKind.APPROVAL_RECORDED})
+"""The last of them has the money go."""
 
 
 async def check_linked(
@@ -28,7 +32,7 @@ async def check_linked(
     money that moved on another case's decision moved on exactly that one, with its approvals; of
     what was granted once, no more moved than that; and a claim is given one way only. I5: nobody
     who said no, or asked, decided what follows. I6: what a case owes at its end is paid by
-    another, by ``now``.
+    another, by ``now``, or finance was told why it cannot be.
     """
     if not file.is_legible or not file.events or file.events[0].kind is not EventKind.OPENED:
         return
@@ -43,10 +47,11 @@ async def check_linked(
         elif await reading.event(first, "close") is None:
             _add(found, "I13", file, f"it goes on from {first}, which has not ended")
         await _check_judges(reading, file, first, found, with_verdicts=field == "appeal_of")
+    if body.get("appeal_of") or body.get("alternative_to") or body.get("authorised_by"):
         await _check_one_way(reading, file, found)
     if not body.get("authorised_by"):
         await _check_drawn(reading, file, found)
-    _check_owing(file, found, now)
+    await _check_owing(reading, file, found, now)
     if body.get("authorised_by") and file.of_kind(EventKind.ACCEPTED):
         await _check_authority(reading, file, body["authorised_by"], found)
 
@@ -80,23 +85,35 @@ async def _check_drawn(reading: Reading, file: CaseFile, found: Findings) -> Non
         for each in file.reservations
         if each.scope is ReservationScope.CHARGE and each.state is not ReservationState.RELEASED
     ]
-    moved = total([*(each.amount for each in drawn), *own], currency)
-    if drawn and granted[-1] < moved:
+    ours = [each.amount for each in drawn if not is_exception(each.case_id)]
+    moved = total([*ours, *own], currency)
+    if ours and granted[-1] < moved:
         _add(found, "I4", file, f"{moved} moved, or is held, on {granted[-1]} that it granted")
 
 
 async def _check_one_way(reading: Reading, file: CaseFile, found: Findings) -> None:
-    has_paid = file.of_kind(EventKind.ACCEPTED) and not file.of_kind(EventKind.FAILED)
-    other = await way_taken(reading, file.case_id) if has_paid else None
+    if not file.of_kind(EventKind.ACCEPTED) or file.of_kind(EventKind.FAILED):
+        return
+    # what others gave when it was on its way already was theirs to leave
+    let_go = [e for e in file.events if e.kind in _LETS_GO]
+    before = let_go[-1].seq if let_go else None
+    other = await way_taken(reading, file.case_id, before=before)
+    other = other or await went_before(reading, file.case_id, before=before)
     if other is not None:
         _add(found, "I4", file, f"it moved money, and so did {other}, or may yet, for the same")
 
 
-def _check_owing(file: CaseFile, found: Findings, now: datetime | None) -> None:
+async def _check_owing(
+    reading: Reading, file: CaseFile, found: Findings, now: datetime | None
+) -> None:
     closing = file.of_kind(EventKind.CLOSED)
     is_owing = bool(closing) and closing[-1].body.get("goes_on")
     is_late = bool(closing) and now is not None and closing[-1].occurred_at + A_DAY < now
-    if is_owing and is_late and ALTERNATIVE_STEP not in {e.step for e in file.events}:
+    if not is_owing or not is_late or ALTERNATIVE_STEP in {e.step for e in file.events}:
+        return
+    outbox = await reading.outbox_of_case(file.case_id)
+    told = {row.body["case"] for row in outbox if row.topic == ALTERNATIVE_REFUSED}
+    if alternative_id(file.case_id) not in told:
         sentence = "it ended with money to be paid another way, and no case pays it: `reopen` does"
         _add(found, "I6", file, sentence)
 

@@ -26,8 +26,10 @@ from audit.links import check_chain, check_guards, check_rows
 from ledger import tables as t
 from ledger.books import Books
 from ledger.chain import Head
-from ledger.postings import TRANSIENT_PREFIXES
+from ledger.postings import TRANSIENT_PREFIXES, TransactionKind
 from ledger.reading import Reading
+
+_MOVEMENTS = (TransactionKind.POST.value, TransactionKind.OUTSIDE.value)
 
 
 class VerifyReport(BaseModel):
@@ -75,6 +77,7 @@ async def verify(
         head = await check_chain(reading, found, expected_head)
         await check_rows(reading, found)
         await _check_sums(reading, found)
+        await _check_booked_once(reading, found)
         await _check_policies(reading, found)
         all_ended = True
         async for file in case_files(reading, found):
@@ -111,6 +114,25 @@ async def _check_sums(reading: Reading, found: Findings) -> None:
             "ledger_transactions",
             row["transaction_id"],
             f"its entries leave {row['amount_minor']} minor units of {row['currency']}",
+        )
+
+
+async def _check_booked_once(reading: Reading, found: Findings) -> None:
+    """I2: what the provider moved once is booked once, as a case's own or as nobody's."""
+    tx = t.ledger_transactions.c
+    twice = (
+        select(tx.provider_id, func.min(tx.id).label("first"), func.max(tx.id).label("last"))
+        .where(tx.kind.in_(_MOVEMENTS), tx.provider_id != "")
+        .group_by(tx.provider_id)
+        .having(func.count() > 1)
+        .order_by(tx.provider_id)
+    )
+    async for row in reading.stream(twice):
+        found.add(
+            "I2",
+            "ledger_transactions",
+            row["last"],
+            f"{row['provider_id']} is booked here and in {row['first']}",
         )
 
 

@@ -112,7 +112,7 @@ class Attempt:
             await self.refuse(refused, _message_of(error))
         except (RPCError, NoTurn) as error:
             if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
-                await self.refuse(RefusalCode.CLOSED, "the case has ended")
+                await self._no_run(error)
             known = await self._by_the_books(given)
             if known is None:
                 raise Unreachable(_unanswered(error)) from error
@@ -175,6 +175,16 @@ class Attempt:
         if is_filled or case.status not in _UNDECIDED:
             return RefusalCode.ALREADY_DECIDED
         return None
+
+    async def _no_run(self, error: RPCError) -> NoReturn:
+        """The books close a case before its run ends, so one that is open there was lost."""
+        row = await self.case.row()
+        if row is None or row.status is Status.CLOSED:
+            await self.refuse(RefusalCode.CLOSED, "the case has ended")
+        raise Unreachable(
+            f"Temporal has lost {self.case.case_id}, which by the books is {row.status.value}: "
+            "`reopen` takes it up again, then say it once more"
+        ) from error
 
     async def _waits(self) -> bool:
         """Whether the case, by the books, waits for such a message."""

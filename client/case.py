@@ -34,6 +34,7 @@ from domain.linked import (
     alternative_request,
     appeal_request,
     case_id_of,
+    why_no_other_way,
 )
 from domain.messages import (
     Assignment,
@@ -393,8 +394,8 @@ class CaseHandle:
             message = f"it goes on as {next_id} since {linked.occurred_at:%Y-%m-%d %H:%M} UTC"
             await attempt.refuse(RefusalCode.ALREADY_DECIDED, message)
         if other is not None:
-            message = f"it goes on as {other}; allowed: when that has ended and gave nothing"
-            await attempt.refuse(RefusalCode.ALREADY_DECIDED, message)
+            why, allowed = why_no_other_way(other)
+            await attempt.refuse(RefusalCode.ALREADY_DECIDED, f"it {why}; allowed: {allowed}")
         if attempt.at > parse_instant(last):
             message = f"the time for it ended at {parse_instant(last):%Y-%m-%d %H:%M} UTC"
             await attempt.refuse(RefusalCode.TOO_LATE, message)

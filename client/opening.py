@@ -146,12 +146,10 @@ class Client:
         """
         return await self._take_up(case_id, WorkflowIDConflictPolicy.TERMINATE_EXISTING)
 
-    async def end_unknown(self) -> list[str]:
-        """End the runs of cases that restored books have never heard of; their ids.
+    async def unknown(self) -> list[str]:
+        """The cases that run and of which these books have never heard, by their ids.
 
-        Nothing can take these up from the books. Whoever asked for one asks again, with the same
-        request id: it is decided anew, and what it had ordered is found at the provider. Raises
-        :class:`Unreachable`.
+        Raises :class:`Unreachable`.
         """
         running = (
             f"WorkflowType = 'RefundCase' AND TaskQueue = '{self._task_queue}' "
@@ -159,9 +157,22 @@ class Client:
         )
         try:
             found = [run.id async for run in self.temporal.list_workflows(running)]
-            async with self.books.reading() as reading:
-                known = await reading.registered(found)
-            return [each for each in sorted(set(found) - known) if await self._end(each)]
+        except RPCError as error:
+            raise Unreachable(f"Temporal does not answer: {error.message}") from error
+        async with self.books.reading() as reading:
+            known = await reading.registered(found)
+        return sorted(set(found) - known)
+
+    async def end_unknown(self) -> list[str]:
+        """End the runs of cases that restored books have never heard of; their ids.
+
+        Nothing can take these up from the books. Whoever asked for one asks again, with the same
+        request id: it is decided anew, and what it had ordered is found at the provider. Raises
+        :class:`Unreachable`.
+        """
+        unknown = await self.unknown()
+        try:
+            return [each for each in unknown if await self._end(each)]
         except RPCError as error:
             raise Unreachable(f"Temporal does not answer: {error.message}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,7 +77,7 @@ def _head(text: str) -> Head | None:
     if not text:
         return None
     seq, _, digest = text.partition(":")
-    if not seq.isdigit() or len(digest) != 64:
+    if not re.fullmatch(r"[0-9]{1,18}:[0-9a-f]{64}", text):
         raise InvalidRequest("head", f"{text!r} is no head", "SEQ:HASH as `audit verify` prints")
     return Head(seq=int(seq), hash=digest)
 

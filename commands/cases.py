@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,7 +79,7 @@ def _whole_number(text: str) -> int | str | None:
     """Text to an integer; other text is left for the model to refuse by name."""
     if not text:
         return None
-    return int(text) if text.lstrip("-").isdigit() else text
+    return int(text) if re.fullmatch(r"-?[0-9]{1,20}", text) else text
 
 
 async def _refund(file: Path | None, given: dict[str, Any], as_json: bool) -> int:
@@ -139,7 +140,7 @@ def list_cases(
     """Cases: what is due first on top, then what waits for nothing, the last changed first."""
     try:
         before = datetime.fromisoformat(due).astimezone(UTC) if due else None
-    except ValueError:
+    except (ValueError, OverflowError):
         run(_wrong("due", f"{due!r} is no instant", "2026-12-01T09:00:00+00:00"))
         return
 

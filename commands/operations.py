@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,12 +10,14 @@ import typer
 from commands.one_case import whole_id
 from commands.options import AsJson
 from commands.running import DONE, REFUSED, run, with_client
+from domain.errors import InvalidRequest
 from rendering import bar, counted, say, show_json, spinner
 
 if TYPE_CHECKING:
     from client import Client
 
 app = typer.Typer()
+NAMED = 20
 
 
 @app.command()
@@ -27,6 +30,9 @@ def reopen(
         bool,
         typer.Option("--restored", help="The books are an old back-up: runs of before end first."),
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing before runs are ended (--all --restored).")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take up open cases again that Temporal has lost; the books know how far they came.
@@ -38,12 +44,16 @@ def reopen(
     With --restored, for the day on which the books were restored: a run knows more than they do
     and is ended; what they have lost is decided and approved anew, and what the provider has is
     found there and not ordered again. With --all, runs of cases that are not in the books at all
-    end too, and are named: whoever asked for them asks again, with the same request id.
+    end too, and are named: whoever asked for them asks again, with the same request id. Against
+    the books of another environment that would be all of them, so it says first what it will end,
+    and asks.
     """
     if bool(case_id) is every:
         raise typer.BadParameter("name one case, or all of them with --all")
 
     async def work(client: Client) -> int:
+        if restored and every and not yes and not await _may_end(client, as_json=as_json):
+            return REFUSED
         # first of all: what is owed may be owed by a case of which only such a run knows
         unknown = await client.end_unknown() if restored and every else []
         ids = [await whole_id(client, case_id)] if case_id else await _open_ids(client)
@@ -62,6 +72,23 @@ def reopen(
         return DONE
 
     run(with_client(work))
+
+
+async def _may_end(client: Client, *, as_json: bool) -> bool:
+    """Whoever restored the books reads first what will be ended, and is asked."""
+    unknown, ids = await client.unknown(), await _open_ids(client)
+    what = (
+        f"{counted(len(ids), 'open case')} of these books will begin again, and "
+        f"{counted(len(unknown), 'run')} of cases that they do not know will end for good"
+    )
+    if as_json or not sys.stdin.isatty():
+        raise InvalidRequest("yes", f"{what}, and nobody can be asked here", "--yes to go on")
+    say(what)
+    for each in unknown[:NAMED]:
+        say(f"  {each}")
+    if len(unknown) > NAMED:
+        say(f"  and {len(unknown) - NAMED:,} more")
+    return typer.confirm("Go on?")
 
 
 @app.command()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 
-from domain.actors import Role
+from domain.actors import PERSON, Role
 
 
 def known_zone(zone: str) -> str:
@@ -18,9 +19,18 @@ def known_zone(zone: str) -> str:
     return zone
 
 
+def known_form(person: str) -> str:
+    """What is not of the form may be a name or an address, and is not repeated."""
+    if not re.fullmatch(PERSON, person) or person.endswith("\n"):
+        raise typer.BadParameter("is no id of a person: 1 to 64 letters, digits and . _ : -")
+    return person
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 CaseId = Annotated[str, typer.Argument(help="The case id, or enough of its beginning to name one.")]
-By = Annotated[str, typer.Option("--by", help="Who decides: an id such as [b]ana[/b].")]
+By = Annotated[
+    str, typer.Option("--by", callback=known_form, help="Who decides: an id such as [b]ana[/b].")
+]
 As = Annotated[Role, typer.Option("--as", help="In which role.")]
 Note = Annotated[str, typer.Option(help="A note; kept encrypted under the customer's key.")]
 Zone = Annotated[str, typer.Option(callback=known_zone, help="Time zone of the instants shown.")]

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from commands.one_case import past_sending, tell, the_case, whole_id
-from commands.options import As, AsJson, By, CaseId, ClickId, Digest, Note, Zone
+from commands.options import As, AsJson, By, CaseId, ClickId, Digest, Note, Zone, known_form
 from commands.running import DONE, opened_books, run, with_client
 from domain.actors import Actor, Role
 from domain.cases import Channel, Desk, Direction
@@ -245,7 +245,10 @@ def release(
 @app.command()
 def delegate(
     case_id: CaseId, by: By, role: As,
-    to: Annotated[str, typer.Option(help="Who is to decide: an id such as [b]mia[/b].")],
+    to: Annotated[
+        str,
+        typer.Option(callback=known_form, help="Who is to decide: an id such as [b]mia[/b]."),
+    ],
     to_role: Annotated[Role, typer.Option("--to-as", help="In which role.")],
     slot: Annotated[str, typer.Option()] = "", digest: Digest = None,
     click_id: ClickId = "", as_json: AsJson = False,

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -43,10 +44,12 @@ def run(work: Coroutine[Any, Any, int]) -> None:
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = 130
     except Exception as error:
-        why = _of_the_database(error)
-        if not why:
+        if why := _of_the_database(error):
+            code = fail(NOT_REACHABLE, "not reachable", why)
+        elif isinstance(error, OSError) and isinstance(error.filename, str | Path):
+            code = fail(WRONG_USE, "file", f"{error.filename}: {error.strerror}")
+        else:
             raise
-        code = fail(NOT_REACHABLE, "not reachable", why)
     # temporalio may abort at interpreter exit with calls pending, which spoils the code
     sys.stdout.flush()
     sys.stderr.flush()

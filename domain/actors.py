@@ -28,12 +28,15 @@ class Role(StrEnum):
     ENGINE = "engine"
 
 
+PERSON = r"^[A-Za-z0-9_.:-]{1,64}$"
+
+
 class Actor(BaseModel):
     """``id`` is an opaque reference, never a name or an e-mail address."""
 
     model_config = ConfigDict(frozen=True)
 
-    id: str = Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")
+    id: str = Field(pattern=PERSON)
     role: Role
 
 

@@ -57,6 +57,9 @@ A_NO = frozenset({Outcome.REFUSED, Outcome.DECLINED})
 ASKED_IN_VAIN = A_NO | {Outcome.EXPIRED}
 """Ends after which a customer may come again for the same."""
 
+CAME_BACK = frozenset({Outcome.FAILED_AT_BANK, Outcome.REJECTED_BY_PROVIDER})
+"""Ends of a refund case after which its decision is still to be carried out."""
+
 SCORES = range(1, 6)
 """What effort and satisfaction are counted in; 5 is the most of either."""
 
@@ -148,6 +151,11 @@ _CASE_ID = re.compile(rf"({'|'.join(CaseKind)})-[a-z2-7]{{26}}")
 def is_case_id(text: str) -> bool:
     """Whether a text has the form of what :func:`case_id_for` answers, in the books or not."""
     return _CASE_ID.fullmatch(text) is not None
+
+
+def is_exception(case_id: str) -> bool:
+    """Whether a case's id is that of an exception."""
+    return case_id.startswith(f"{CaseKind.EXCEPTION.value}-")
 
 
 class CaseEvent(BaseModel):

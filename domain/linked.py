@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from domain.actors import Actor
-from domain.cases import CaseEvent, CaseKind, case_id_for
+from domain.cases import CaseEvent, CaseKind, case_id_for, is_exception
 from domain.decisions import RefundMethod
 from domain.refunds import Authority, RefundRequest
 
@@ -26,6 +26,9 @@ OUTSIDE_CREDIT = "outside_credit"
 OUTSIDE_REFUND_FAILED = "outside_refund_failed"
 """Why an exception books money that no case accounts for, and that it came back; a case that ended
 without what went in its name is linked with the exception by the same word."""
+
+ALTERNATIVE_REFUSED = "case.alternative_refused"
+"""Topic by which finance hears that what a case owes at its end cannot be paid by another."""
 
 _KEPT = (
     "request_id", "customer", "charge", "currency", "reason", "language", "channel",
@@ -86,7 +89,7 @@ def alternative_request(
     asked = request_of(opened)
     return asked.model_copy(
         update={
-            "request_id": f"{opened.case_id}:alternative",
+            "request_id": _alternative_to(opened.case_id),
             "requested_by": by,
             "text": "",
             "attributes": attributes_in(facts),
@@ -99,6 +102,15 @@ def alternative_request(
             "alternative": way,
         }
     )
+
+
+def _alternative_to(case_id: str) -> str:
+    return f"{case_id}:alternative"
+
+
+def alternative_id(case_id: str) -> str:
+    """The one case by which another way is taken from a case."""
+    return case_id_for(CaseKind.REFUND, _alternative_to(case_id))
 
 
 def owed_request(
@@ -121,3 +133,12 @@ def attributes_in(facts: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in facts.items()
         if name.startswith(_ATTRIBUTE)
     }
+
+
+def why_no_other_way(taken: str) -> tuple[str, str]:
+    """Why a case goes on no other way beside ``taken``, the case that gives what was asked or the
+    exception by which it went after all; and when it would."""
+    if is_exception(taken):
+        why = f"had money given for it after all, as {taken} tells"
+        return why, "when the bank has sent that back, or a new request"
+    return f"goes on as {taken}", "when that has ended and gave nothing"

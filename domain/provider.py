@@ -17,6 +17,10 @@ API_VERSION = "2026-08-26.dahlia"
 """Of Stripe's API: every request asks for it, and events of another one are read with care."""
 
 
+SEND = "send"
+"""The step that stands in the metadata of every refund and credit that a case orders."""
+
+
 class RefundStatus(StrEnum):
     PENDING = "pending"
     REQUIRES_ACTION = "requires_action"
@@ -59,7 +63,8 @@ class ProviderRefund(_Fact):
     ``charge`` is empty for a refund of something else, ``created_at`` is UTC.
 
     ``reference`` is the bank's own number once it is available: the only proof of arrival
-    that the provider has.
+    that the provider has. ``case_id`` and ``step`` are what its metadata says, empty where they
+    do not.
     """
 
     id: str
@@ -70,6 +75,19 @@ class ProviderRefund(_Fact):
     case_id: str
     reference: str
     failure_reason: str
+    step: str = ""
+
+    @property
+    def is_alive(self) -> bool:
+        """It takes from the charge."""
+        return self.status not in DEAD_REFUNDS
+
+    @property
+    def claimed_by(self) -> str:
+        """The case that the name on it makes it a refund of, empty for none. One that failed or
+        was canceled is of a case only if the case ordered it: what a hand made and took back gave
+        nothing, and stands for nothing."""
+        return self.case_id if self.is_alive or self.step == SEND else ""
 
 
 class ProviderDispute(_Fact):
@@ -118,11 +136,11 @@ class ChargeFacts(_Fact):
     @property
     def alive_refunds(self) -> list[ProviderRefund]:
         """The refunds that take from the charge, whoever made them."""
-        return [refund for refund in self.refunds if refund.status not in DEAD_REFUNDS]
+        return [refund for refund in self.refunds if refund.is_alive]
 
     def refund_of(self, case_id: str) -> ProviderRefund | None:
-        """The refund that this case ordered, whatever became of it."""
-        return next((refund for refund in self.refunds if refund.case_id == case_id), None)
+        """The refund that this case ordered, whatever became of it, or that stands in its name."""
+        return next((refund for refund in self.refunds if refund.claimed_by == case_id), None)
 
     def as_before(self, case_id: str) -> ChargeFacts:
         """The charge as if this case had ordered nothing."""

@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.approvals import Verdict
 from domain.canonical import instant
 from domain.cases import CaseEvent, CaseKind, EventKind, Outcome, Status
+from domain.decisions import RefundMethod
 from domain.linked import ALTERNATIVE_STEP
 from domain.money import Money, total
 from ledger import tables as t
@@ -308,10 +309,27 @@ class Reading:
         return None if row is None else str(row["case_id"])
 
     async def case_of_provider_object(self, provider_id: str) -> CaseRow | None:
-        """The case that moved money as this object of the provider (a refund's id)."""
+        """The case that ordered this object of the provider (a refund's id). An exception, by which
+        one that no case ordered is booked, is none."""
         c = t.cases.c
-        statement = select(t.cases).where(c.provider_id == provider_id, c.provider_id != "")
+        statement = select(t.cases).where(
+            c.provider_id == provider_id,
+            c.provider_id != "",
+            c.kind != CaseKind.EXCEPTION.value,
+        )
         return _case(await self._first(statement))
+
+    async def orders_on(self, charge: str) -> dict[str, str]:
+        """By case on a charge, the provider's object that it ordered; cases whose order is not in
+        the books are left out, unless it can be no refund: credit is under an empty id."""
+        c = t.cases.c
+        is_credit = c.method == RefundMethod.ACCOUNT_CREDIT.value
+        statement = select(c.case_id, c.provider_id).where(
+            c.charge == charge,
+            c.kind != CaseKind.EXCEPTION.value,
+            (c.provider_id != "") | is_credit,
+        )
+        return {row["case_id"]: row["provider_id"] for row in await self._all(statement)}
 
     async def ended_on_charge(self, charge: str) -> list[CaseRow]:
         """Ended cases on a charge, oldest end first."""
@@ -577,12 +595,17 @@ class Reading:
             found |= {row["case_id"] for row in await self._all(select(of_case).where(some))}
         return found
 
-    async def inbox(self, state: str = "received", *, limit: int = 100) -> list[InboxRow]:
-        """Provider events in one state, oldest first."""
+    async def inbox(
+        self, state: str = "received", *, after: InboxRow | None = None, limit: int = 100
+    ) -> list[InboxRow]:
+        """Provider events in one state, oldest first; ``after`` is the last of the page before."""
         i = t.inbox.c
-        statement = (
-            select(t.inbox).where(i.state == state).order_by(i.received_at, i.event_id).limit(limit)
-        )
+        statement = select(t.inbox).where(i.state == state)
+        if after is not None:
+            at = instant(after.received_at)
+            later = (i.received_at == at) & (i.event_id > after.event_id)
+            statement = statement.where((i.received_at > at) | later)
+        statement = statement.order_by(i.received_at, i.event_id).limit(limit)
         return [inbox_of(row) for row in await self._all(statement)]
 
     async def due_outbox(self, now: datetime, limit: int = 100) -> list[OutboxRow]:

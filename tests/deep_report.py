@@ -20,6 +20,8 @@ from simulation.run import commit_of
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "deep-report.md"
 LONGEST_SAID = 300
+NOT_SAID = ("-----", "#x1B[")
+"""How lines begin that no test printed: the runner's headings, and a library's coloured log."""
 FIGURES = ("seed", "branches", "mutants")
 """What a test prints is kept when it has one of these words."""
 
@@ -125,7 +127,7 @@ def page(tests: list[Ran], *, commit: str, at: datetime) -> str:
 
 
 def _cell(text: str) -> str:
-    text = "\n".join(line for line in text.splitlines() if not line.startswith("-----"))
+    text = "\n".join(line for line in text.splitlines() if not line.startswith(NOT_SAID))
     shown = text if len(text) <= LONGEST_SAID else f"{text[:LONGEST_SAID]} …"
     return " · ".join(shown.replace("|", "\\|").splitlines())
 

@@ -50,7 +50,7 @@ def test_what_fails_on_one_database_is_named_with_it(tmp_path: Path, kind: str) 
 def test_a_seed_that_a_test_printed_stands_on_the_page_and_other_words_do_not(
     tmp_path: Path,
 ) -> None:
-    said = "<system-out>seed 7\nwon: 2</system-out>"
+    said = "<system-out>----- Captured Out -----\nseed 7\n#x1B[2m WARN a log\nwon: 2</system-out>"
     quiet = a_file(tmp_path, case="<system-out>nothing of note</system-out>")
     text = the_page(quiet, a_file(tmp_path, suite="postgresql", case=said))
     assert "| `test_races::test_one_wins[2]` | postgresql | seed 7 · won: 2 |" in text

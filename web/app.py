@@ -60,7 +60,7 @@ def create(settings: Settings | None = None) -> FastAPI:
             yield
             carrying.cancel()
 
-    app = FastAPI(title="Redress", version="0.1.0", lifespan=lifespan, docs_url=None)
+    app = FastAPI(title="Redress", version="0.1.0", lifespan=lifespan, openapi_url=None)
 
     @app.post("/webhooks/stripe")
     async def stripe_webhook(request: Request) -> Response:

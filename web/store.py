@@ -29,18 +29,18 @@ class Inbox:
         self._books = books
 
     async def take(
-        self, event_id: str, event_type: str, subject: str, at: datetime, state: str
+        self, event_id: str, event_type: str, about: tuple[str, ...], at: datetime, state: str
     ) -> bool:
         """Write an event down in its first state; False when it is there already."""
         async with self._books.transaction() as tx:
             return await tx.take_inbox(
-                event_id=event_id, event_type=event_type, object_ids=[subject], at=at, state=state
+                event_id=event_id, event_type=event_type, object_ids=list(about), at=at, state=state
             )
 
-    async def waiting(self, limit: int = 100) -> list[InboxRow]:
-        """Events that nobody has acted on yet, oldest first."""
+    async def waiting(self, after: InboxRow | None = None) -> list[InboxRow]:
+        """A page of events that nobody has acted on yet, oldest first."""
         async with self._books.reading() as reading:
-            return await reading.inbox("received", limit=limit)
+            return await reading.inbox("received", after=after)
 
     async def finish(self, event_id: str, state: str) -> None:
         async with self._books.transaction() as tx:

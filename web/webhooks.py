@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from domain.cases import Status, is_case_id
 from domain.provider import API_VERSION
 from domain.refunds import ProviderNews
+from ledger.projection import CaseRow
 from ledger.records import OUTSIDE
 from web.store import Inbox
 from workflows.refund import RefundCase
@@ -36,8 +38,9 @@ NEWS_TYPES = frozenset({"refund.updated", "refund.failed"})
 an order that we made; ``charge.refund.updated`` repeats ``refund.updated``."""
 
 CREATED = "refund.created"
-"""Of a refund in a case's name news only where the case, by the books, ended without it: whoever
-ordered it late may have died before it was written down."""
+"""Of a refund in a case's name news only where it is not the one that the case, by the books,
+ordered: whoever ordered it late may have died before it was written down, or it was made by hand
+with the metadata of ours."""
 
 OUTSIDE_TYPES = NEWS_TYPES | {CREATED}
 """Events by which a refund that is none of ours is noticed."""
@@ -60,12 +63,16 @@ class BadSignature(ValueError):
 
 @dataclass(frozen=True)
 class Told:
-    """What an event says, and who is to hear it: the case or charge that is its ``subject``
-    (``received``), the worker (``outside``), or nobody (``nothing_new``, ``other_account``)."""
+    """What an event says, and who is to hear it: the case or charge that is ``about[0]``
+    (``received``), the worker (``outside``), or nobody (``nothing_new``, ``other_account``).
+
+    ``about[-1]`` is the charge of a chargeback's event, and the refund of any other, before which
+    a case's has its charge.
+    """
 
     event_id: str
     event_type: str
-    subject: str
+    about: tuple[str, ...]
     state: str
 
 
@@ -100,7 +107,7 @@ def read_event(event: dict[str, Any]) -> Told:
     id, type, data = event["id"], event["type"], event["data"]
     subject = data["object"]
     if event.get("account"):
-        return Told(id, type, str(subject.get("id", "")), OTHER_ACCOUNT)
+        return Told(id, type, (str(subject.get("id", "")),), OTHER_ACCOUNT)
     is_legible = event.get("api_version") in (None, API_VERSION)
     if type in DISPUTE_TYPES:
         has_turned = (
@@ -108,15 +115,17 @@ def read_event(event: dict[str, Any]) -> Told:
             or type != "charge.dispute.updated"
             or "status" in (data.get("previous_attributes") or {})
         )
-        return Told(id, type, str(subject["charge"]), RECEIVED if has_turned else NOTHING_NEW)
+        return Told(id, type, (str(subject["charge"]),), RECEIVED if has_turned else NOTHING_NEW)
     case_id = str((subject.get("metadata") or {}).get("case_id", ""))
     if type in OUTSIDE_TYPES and not is_case_id(case_id):
-        return Told(id, type, str(subject["id"]), OUTSIDE)
+        return Told(id, type, (str(subject["id"]),), OUTSIDE)
     if type == CREATED:
         is_news = not is_legible or subject.get("status") not in _CONCLUSIVE
     else:
-        is_news = type in NEWS_TYPES and (not is_legible or _is_conclusive(subject))
-    return Told(id, type, case_id, RECEIVED if is_news and case_id else NOTHING_NEW)
+        is_named = "metadata" in (data.get("previous_attributes") or {})
+        is_news = type in NEWS_TYPES and (not is_legible or is_named or _is_conclusive(subject))
+    about = (case_id, str(subject.get("charge") or ""), str(subject.get("id") or ""))
+    return Told(id, type, about, RECEIVED if is_news and case_id else NOTHING_NEW)
 
 
 def _is_conclusive(refund: dict[str, Any]) -> bool:
@@ -126,6 +135,10 @@ def _is_conclusive(refund: dict[str, Any]) -> bool:
         for part in details.values()
     )
     return has_reference or refund.get("status") in _CONCLUSIVE
+
+
+def _may_order(case: CaseRow) -> bool:
+    return case.status is not Status.CLOSED and not case.provider_id
 
 
 class Postman:
@@ -144,26 +157,30 @@ class Postman:
         while True:
             self._woken.clear()
             try:
-                waiting = await self._inbox.waiting()
+                await self._carry_waiting()
             except (SQLAlchemyError, OSError) as error:
                 log.warning("webhooks_wait", error=type(error).__name__)
-                waiting = []
-            for row in waiting:
-                try:
-                    await self.carry(row.event_id, row.event_type, row.object_ids[0])
-                except (RPCError, SQLAlchemyError, OSError) as error:
-                    # it stays in the inbox; those behind it are not held up
-                    log.warning("webhook_waits", event_id=row.event_id, error=type(error).__name__)
             try:
                 await asyncio.wait_for(self._woken.wait(), self._idle_seconds)
             except TimeoutError:
                 continue
 
-    async def carry(self, event_id: str, event_type: str, subject: str) -> str:
-        """Tell those whom an event concerns; answers what became of it."""
+    async def _carry_waiting(self) -> None:
+        page = await self._inbox.waiting()
+        while page:
+            for row in page:
+                try:
+                    await self.carry(row.event_id, row.event_type, row.object_ids)
+                except (RPCError, SQLAlchemyError, OSError) as error:
+                    # it stays in the inbox; those behind it are not held up
+                    log.warning("webhook_waits", event_id=row.event_id, error=type(error).__name__)
+            page = await self._inbox.waiting(after=page[-1])
+
+    async def carry(self, event_id: str, event_type: str, about: Sequence[str]) -> str:
+        """Tell those whom an event concerns (:class:`Told`); answers what became of it."""
         if event_type in DISPUTE_TYPES:
-            return await self._carry_chargeback(event_id, event_type, subject)
-        return await self._carry_to_case(event_id, event_type, subject)
+            return await self._carry_chargeback(event_id, event_type, about[0])
+        return await self._carry_to_case(event_id, event_type, about)
 
     async def _carry_chargeback(self, event_id: str, event_type: str, charge: str) -> str:
         """Have the cases whose money is under way look for it; the rest is the worker's."""
@@ -176,15 +193,19 @@ class Postman:
         await self._inbox.finish(event_id, OUTSIDE)
         return OUTSIDE
 
-    async def _carry_to_case(self, event_id: str, event_type: str, case_id: str) -> str:
+    async def _carry_to_case(self, event_id: str, event_type: str, about: Sequence[str]) -> str:
+        case_id, refund_id = about[0], about[-1]
         case = await self._inbox.case(case_id)
-        if case is not None and case.status is Status.SENDING:
-            return RECEIVED  # our own answer is still on its way into the books; come again
+        if case is not None and case.charge in about and _may_order(case):
+            # our own answer is still on its way into the books, or the case will find by the name
+            # what others made, and take it for its own order: come again
+            return RECEIVED
         if case is None:
             state = "no_case"
+        elif refund_id != case.provider_id:
+            state = OUTSIDE  # in its name, and not what it ordered
         elif event_type == CREATED:
-            has_ended_without = case.status is Status.CLOSED and not case.provider_id
-            state = OUTSIDE if has_ended_without else NOTHING_NEW
+            state = NOTHING_NEW
         elif case.status is Status.CLOSED:
             state = OUTSIDE
         else:
@@ -213,7 +234,7 @@ async def receive(inbox: Inbox, postman: Postman, body: bytes, header: str, secr
     event = verified(body, header, secret, now)
     told = read_event(event)
     # in one step: between two, the postman would carry what tells nothing new
-    if not await inbox.take(told.event_id, told.event_type, told.subject, now, told.state):
+    if not await inbox.take(told.event_id, told.event_type, told.about, now, told.state):
         return "known"
     if told.state == OTHER_ACCOUNT:
         log.warning("webhook_of_another_account", event_id=told.event_id, type=told.event_type)

@@ -32,6 +32,11 @@ with workflow.unsafe.imports_passed_through():
     from workflows.connection import CASE_DESK
 
 
+MOST_MESSAGES = 500
+"""Of those that decide nothing. Temporal takes 2,000 updates of a run and no more, and whoever may
+decide on a case must always find room; a replay of so many takes a few seconds."""
+
+
 def refuse(code: RefusalCode, message: str) -> ApplicationError:
     """A refusal as callers receive it: its type is the code, its text is for people."""
     return ApplicationError(message, type=code.value, non_retryable=True)
@@ -62,6 +67,7 @@ class CaseDesk:
         self.asking = False
         self.answered = 0
         self.taking = 0
+        self.spoken = 0
         self.acting = False
         self.news = 0
 
@@ -293,11 +299,13 @@ class CaseDesk:
     @workflow.update
     async def contact(self, given: Contact) -> Answer:
         """The customer got in touch, or staff answered; possible until the case ends."""
+        self.spoken += 1
         return await steps.record_contact(self.case, given)
 
     @workflow.update
     async def evidence(self, given: Evidence) -> EvidenceAnswer:
         """Something that proves; possible until the case ends. It may answer a question."""
+        self.spoken += 1
         self.taking += 1
         try:
             answer = await steps.record_evidence(self.case, given)
@@ -309,6 +317,7 @@ class CaseDesk:
     @workflow.update
     async def transfer(self, given: Transfer) -> Answer:
         """Hand the case to another desk; possible until the case ends."""
+        self.spoken += 1
         async with self.transferring:  # or the search attribute could keep the desk before last
             answer = await steps.record_transfer(self.case, given)
             if answer.recorded:
@@ -318,7 +327,29 @@ class CaseDesk:
     @workflow.update
     async def assign(self, given: Assignment) -> Answer:
         """A person holds the case from here on, or nobody; possible until the case ends."""
+        self.spoken += 1
         return await steps.record_assignment(self.case, given)
+
+    @contact.validator
+    def _may_contact(self, given: Contact) -> None:
+        self._check_room()
+
+    @evidence.validator
+    def _may_prove(self, given: Evidence) -> None:
+        self._check_room()
+
+    @transfer.validator
+    def _may_transfer(self, given: Transfer) -> None:
+        self._check_room()
+
+    @assign.validator
+    def _may_assign(self, given: Assignment) -> None:
+        self._check_room()
+
+    def _check_room(self) -> None:
+        if self.spoken >= MOST_MESSAGES:
+            message = f"a case takes {MOST_MESSAGES} messages; it can still be decided on"
+            raise refuse(RefusalCode.OVER_LIMIT, message)
 
     @workflow.update
     async def delegate(self, given: Delegation) -> Answer:

@@ -34,6 +34,7 @@ from domain.approvals import Action, Answer
 from domain.cases import CaseEvent, CaseKind, Outcome, case_id_for
 from domain.provider import ChargeFacts, ProviderRefund
 from domain.refunds import (
+    Authority,
     DecideInput,
     LookInput,
     LookResult,
@@ -219,16 +220,54 @@ class Office:
         """Look into what the provider said without being asked; how much was done with."""
         return await OutsideNews(self.books, self.provider).note_due()
 
+    async def authority(self, case: Case) -> Authority:
+        """By which another case carries out what this one decided."""
+        async with self.books.reading() as reading:
+            stored = await reading.decision(case.id)
+        assert stored is not None
+        return stored.authority(case.charge)
+
+    async def refund_by_hand(self, case: Case, amount: int, *, in_its_name: bool = False) -> str:
+        """Somebody refunds the case's charge; answers the refund's id."""
+        where = {"charge": case.charge, "amount": str(amount)}
+        return await self._by_hand(case, "refunds", where, in_its_name=in_its_name)
+
+    async def rename(self, refund: str, case_id: str) -> None:
+        """Somebody writes the name of a case on a refund."""
+        headers = {"Authorization": "Bearer sk_test_by_hand"}
+        data = {"metadata[case_id]": case_id}
+        answer = await self.http.post(f"/v1/refunds/{refund}", data=data, headers=headers)
+        assert answer.status_code == 200, answer.text
+
+    async def credit_by_hand(self, case: Case, amount: int, *, in_its_name: bool) -> str:
+        """The provider's sign: what it owes the customer is negative."""
+        where = {"amount": str(-amount), "currency": "usd"}
+        path = f"customers/{case.customer}/balance_transactions"
+        return await self._by_hand(case, path, where, in_its_name=in_its_name)
+
+    async def _by_hand(
+        self, case: Case, path: str, data: dict[str, str], *, in_its_name: bool
+    ) -> str:
+        named = {"metadata[case_id]": case.id} if in_its_name else {}
+        headers = {"Authorization": "Bearer sk_test_by_hand"}
+        answer = await self.http.post(f"/v1/{path}", data={**data, **named}, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+    async def heard_of(self, *about: str) -> None:
+        """An event of the provider about a refund, as the web leaves it for the worker."""
+        async with self.books.transaction() as tx:
+            await tx.take_inbox(
+                event_id=unique("evt"), event_type="refund.updated", object_ids=list(about),
+                at=MONDAY, state=OUTSIDE,
+            )  # fmt: skip
+
     async def late_refund_failed(self, case: Case) -> None:
         """The bank sends back what a late attempt ordered, and the books hear of it."""
         late = (await self.provider.charge(case.charge)).refund_of(case.id)
         assert late is not None
         await self.control(f"refunds/{late.id}", {"status": "failed"})
-        async with self.books.transaction() as tx:
-            await tx.take_inbox(
-                event_id=unique("evt"), event_type="refund.failed", object_ids=[case.id],
-                at=MONDAY, state=OUTSIDE,
-            )  # fmt: skip
+        await self.heard_of(case.id)
         assert await self.hear_from_outside() == 1
 
     async def customer_is_gone(self, case: Case) -> None:

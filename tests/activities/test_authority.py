@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from activities.authority import check_authority, left_of, root_of
+from activities.authority import check_authority, is_given_elsewhere, left_of, root_of
+from audit.verify import verify
 from domain.approvals import Action
 from domain.cases import CaseKind, EventKind, Outcome
-from domain.decisions import RefundVerdict
+from domain.decisions import RefundMethod, RefundVerdict
 from domain.errors import InvalidRequest
 from domain.money import Money
-from domain.refunds import Authority, RefundRequest
+from domain.refunds import Authority, RefundRequest, SendStatus
 from ledger.records import ReservationScope
 from tests.activities.office import MONDAY, Case, Office
 from tests.ledger.builders import DIGEST, approval, decision, event, opened, opened_body
-from tests.workflows.builders import FINANCE, LARGE, LEAD, MEDIUM, a_request
+from tests.workflows.builders import FINANCE, LARGE, LEAD, MEDIUM, SMALL, a_request
 
 OTHER = "0" * 64
 
@@ -34,14 +35,7 @@ async def granted(office: Office, amount: int = MEDIUM) -> tuple[Case, Authority
     await office.send(case)
     await office.refund_is(case, status="failed")
     assert (await office.look(case)).outcome is Outcome.FAILED_AT_BANK
-    return case, await authority_of(office, case)
-
-
-async def authority_of(office: Office, case: Case) -> Authority:
-    async with office.books.reading() as reading:
-        stored = await reading.decision(case.id)
-    assert stored is not None
-    return stored.authority(case.charge)
+    return case, await office.authority(case)
 
 
 async def judge(
@@ -77,13 +71,169 @@ async def test_what_went_after_all_is_not_paid_again_unless_it_came_back(office:
     case = await office.decided(place, amount_minor=MEDIUM)
     assert (await office.judge(case, by=LEAD)).recorded
     await office.send_late(case)
-    authority = await authority_of(office, case)
+    authority = await office.authority(case)
     await judge(office, case, authority)
     assert await office.hear_from_outside() == 1
     no = ("names money that went after all", "a case whose money did not move")
     await refused(office, case, authority, *no)
     await office.late_refund_failed(case)
     await judge(office, case, authority)
+
+
+async def test_what_was_given_by_hand_for_a_case_that_came_back_is_no_more_owed_until_it_comes_back(
+    office: Office,
+) -> None:
+    case, authority = await granted(office)
+    given = await office.refund_by_hand(case, 700, in_its_name=True)
+    await office.heard_of(case.id, given)
+    assert await office.hear_from_outside() == 1
+    await judge(office, case, authority, MEDIUM - 700)
+    no = ("no such amount left", f"{usd(MEDIUM - 700)} of {usd(MEDIUM)}")
+    await refused(office, case, authority, *no, amount=MEDIUM - 699)
+    await office.control(f"refunds/{given}", {"status": "failed"})
+    await office.heard_of(case.id, given)
+    assert await office.hear_from_outside() == 1
+    await judge(office, case, authority)
+
+
+async def test_what_a_hand_gave_and_named_later_is_drawn_all_the_same_and_once(
+    office: Office,
+) -> None:
+    case, authority = await granted(office)
+    given = await office.refund_by_hand(case, 700)
+    await office.heard_of(given)
+    assert await office.hear_from_outside() == 1
+    await judge(office, case, authority)
+    await office.rename(given, case.id)
+    for _ in range(2):
+        await office.heard_of(case.id, case.charge, given)
+        assert await office.hear_from_outside() == 1
+        await judge(office, case, authority, MEDIUM - 700)
+        no = ("no such amount left", f"{usd(MEDIUM - 700)} of {usd(MEDIUM)}")
+        await refused(office, case, authority, *no, amount=MEDIUM - 699)
+    await office.control(f"refunds/{given}", {"status": "failed"})
+    for _ in range(2):
+        await office.heard_of(case.id, given)
+        assert await office.hear_from_outside() == 1
+        await judge(office, case, authority)
+    assert (await verify(office.books)).is_clean
+
+
+@pytest.mark.parametrize("credit", [False, True], ids=["refund", "credit"])
+async def test_what_a_linked_case_gave_too_late_is_drawn_from_what_the_first_granted(
+    office: Office, credit: bool
+) -> None:
+    case, authority = await granted(office)
+    linked = await office.decided(
+        {"customer": case.customer, "charge": case.charge},
+        amount_minor=MEDIUM, authorised_by=authority, consents_to_credit=credit,
+    )  # fmt: skip
+    assert (linked.made.method is RefundMethod.ACCOUNT_CREDIT) is credit
+    await office.send_late(linked)
+    assert await office.hear_from_outside() == 1
+    await refused(office, case, authority, "no such amount left", f"0.00 USD of {usd(MEDIUM)}")
+    assert (await verify(office.books)).is_clean
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_nothing_is_left_where_all_of_it_or_more_was_given_by_hand(
+    office: Office, more: int
+) -> None:
+    case, authority = await granted(office)
+    given = await office.refund_by_hand(case, MEDIUM + more, in_its_name=True)
+    await office.heard_of(case.id, given)
+    assert await office.hear_from_outside() == 1
+    await refused(office, case, authority, "no such amount left", f"0.00 USD of {usd(MEDIUM)}")
+
+
+@pytest.mark.parametrize(("given", "goes"), [(0, True), (1, False)])
+async def test_what_was_decided_on_an_authority_does_not_go_beside_what_a_hand_gave_since(
+    office: Office, given: int, goes: bool
+) -> None:
+    case, authority = await granted(office)
+    linked = await office.decided(
+        {"customer": case.customer, "charge": case.charge},
+        amount_minor=MEDIUM, authorised_by=authority,
+    )  # fmt: skip
+    assert linked.made.slots == ()
+    if given:
+        by_hand = await office.refund_by_hand(case, given, in_its_name=True)
+        await office.heard_of(case.id, by_hand)
+        assert await office.hear_from_outside() == 1
+    sent = await office.send(linked)
+    assert await office.effects(linked) == goes
+    assert (sent.status is SendStatus.ACCEPTED) is goes
+    assert goes or sent.reason == "given_otherwise"
+
+
+async def elsewhere(office: Office, case: Case) -> bool:
+    async with office.books.reading() as reading:
+        return await is_given_elsewhere(reading, case.id)
+
+
+async def test_what_a_case_gives_is_given_elsewhere_by_a_hand_before_it_or_a_case_beside_it(
+    office: Office,
+) -> None:
+    alone = await office.decided()
+    assert await elsewhere(office, alone) is False
+
+    place = await office.a_charge(refund_behaviour="stuck")
+    late = await office.decided(place, amount_minor=MEDIUM)
+    assert (await office.judge(late, by=LEAD)).recorded
+    await office.send_late(late)
+    authority = await office.authority(late)
+    carried = await office.decided(place, amount_minor=MEDIUM, authorised_by=authority)
+    assert await elsewhere(office, carried) is False
+    assert await office.hear_from_outside() == 1
+    assert await elsewhere(office, carried) is True
+
+    first, instead = await refused_and_instead(office)
+    assert await elsewhere(office, instead) is False
+    link = {"case_id": "refund-beside", "why": "appeal"}
+    async with office.books.transaction() as tx:
+        await tx.append_event(event(EventKind.LINKED, link, case_id=first.id, step="link:appeal"))
+    assert await elsewhere(office, instead) is True
+
+
+async def test_what_a_hand_gave_for_the_first_of_a_chain_is_seen_by_who_carries_out_its_last(
+    office: Office,
+) -> None:
+    first, instead = await refused_and_instead(office)
+    dispute = await office.control(f"charges/{first.charge}/dispute", {"status": "needs_response"})
+    assert (await office.send(instead)).outcome is Outcome.REJECTED_BY_PROVIDER
+    await office.control(f"disputes/{dispute['id']}", {"status": "won"})
+    carried = await office.decided(
+        {"customer": first.customer, "charge": first.charge},
+        amount_minor=SMALL, authorised_by=await office.authority(instead),
+    )  # fmt: skip
+    assert await elsewhere(office, carried) is False
+    await office.refund_by_hand(first, 1, in_its_name=True)
+    await office.heard_of(first.id)
+    assert await office.hear_from_outside() == 1
+    assert await elsewhere(office, carried) is True
+
+
+async def refused_and_instead(office: Office) -> tuple[Case, Case]:
+    """A refusal that offers credit, and the case by which that is taken."""
+    asked: dict[str, Any] = {"policy": "generous", "reason": "courtesy", "amount_minor": SMALL}
+    first = await office.decided(**asked)
+    assert first.made.verdict is RefundVerdict.REFUSE
+    place = {"customer": first.customer, "charge": first.charge}
+    way: dict[str, Any] = {"alternative_to": first.id, "alternative": RefundMethod.ACCOUNT_CREDIT}
+    return first, await office.decided(place, **asked, **way)
+
+
+async def test_an_authority_names_nothing_that_was_given_by_hand_for_the_case_it_goes_on_from(
+    office: Office,
+) -> None:
+    first, instead = await refused_and_instead(office)
+    await office.refund_by_hand(first, 1, in_its_name=True)
+    await office.heard_of(first.id)
+    assert await office.hear_from_outside() == 1
+    assert (await office.send(instead)).reason == "given_otherwise"
+    authority = await office.authority(instead)
+    no = ("names money that went after all", "a case whose money did not move")
+    await refused(office, instead, authority, *no, amount=SMALL, policy="generous")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +297,7 @@ async def check(office: Office, case: Case, claimed: Authority) -> None:
 
 async def test_every_slot_needs_its_yes_to_exactly_this(office: Office) -> None:
     case = await office.decided(amount_minor=LARGE)
-    authority = await authority_of(office, case)
+    authority = await office.authority(case)
     wanted = "names a decision that is not approved", "a decision with all its approvals"
     await refused(office, case, authority, *wanted, amount=LARGE)
     await office.judge(case, 0, by=LEAD)
@@ -168,7 +318,7 @@ async def test_a_refund_that_moves_its_own_money_authorises_no_second(office: Of
     place = await office.a_charge(refund_behaviour="silent")
     case = await office.decided(place, amount_minor=MEDIUM)
     await office.judge(case, by=LEAD)
-    authority = await authority_of(office, case)
+    authority = await office.authority(case)
     no = "names a refund that moves its own money", "a case whose money did not move"
     await refused(office, case, authority, *no)
     await office.send(case)
@@ -182,7 +332,7 @@ async def test_what_the_provider_rejected_may_still_be_paid(office: Office) -> N
     await office.judge(case, by=LEAD)
     await office.fault("status_400", case, code="card_expired")
     assert (await office.send(case)).outcome is Outcome.REJECTED_BY_PROVIDER
-    await judge(office, case, await authority_of(office, case))
+    await judge(office, case, await office.authority(case))
 
 
 async def test_an_authority_pays_its_cents_once(office: Office) -> None:
@@ -212,7 +362,7 @@ async def test_a_chain_draws_on_the_case_that_was_approved(office: Office) -> No
     await office.send(second)
     await office.refund_is(second, status="failed")
     assert (await office.look(second)).outcome is Outcome.FAILED_AT_BANK
-    again = await authority_of(office, second)
+    again = await office.authority(second)
     third = await office.decided(part, amount_minor=MEDIUM - 100, authorised_by=again)
     async with office.books.reading() as reading:
         (held,) = await reading.reservations(ReservationScope.AUTHORITY, case.id, "usd")
@@ -231,7 +381,7 @@ async def test_a_part_that_came_back_pays_no_more_than_that_part(office: Office)
     await office.send(second)
     await office.refund_is(second, status="failed")
     await office.look(second)
-    again = await authority_of(office, second)
+    again = await office.authority(second)
     async with office.books.reading() as reading:
         assert await left_of(reading, again) == usd(4_000)
         assert await left_of(reading, authority) == usd(MEDIUM)
@@ -251,7 +401,7 @@ async def test_a_yes_to_something_else_is_no_yes(office: Office) -> None:
         other = approval(case_id=case.id, slot="first", digest=OTHER, amount=usd(MEDIUM))
         await tx.record_approval(other)
     wanted = "names a decision that is not approved", "a decision with all its approvals"
-    await refused(office, case, await authority_of(office, case), *wanted)
+    await refused(office, case, await office.authority(case), *wanted)
 
 
 async def test_a_case_of_another_kind_grants_while_it_is_open(office: Office) -> None:
@@ -268,4 +418,4 @@ async def test_a_case_of_another_kind_grants_while_it_is_open(office: Office) ->
         await tx.record_decision(
             case_id=case.id, step="decide", decision=decision(), outcome={"made": made}, at=MONDAY
         )
-    await judge(office, case, await authority_of(office, case))
+    await judge(office, case, await office.authority(case))

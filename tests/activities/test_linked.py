@@ -15,8 +15,9 @@ from domain.canonical import parse_instant
 from domain.cases import CaseKind, EventKind, Outcome, case_id_for
 from domain.decisions import RefundMethod, RefundVerdict
 from domain.errors import InvalidRequest
+from domain.linked import ALTERNATIVE_REFUSED, OUTSIDE_REFUND, alternative_id
 from domain.refunds import DecideInput, LinkInput, RefundRequest
-from ledger.linked import way_taken
+from ledger.linked import begun_by, given_outside, way_taken, went_before
 from tests.activities.office import MONDAY, Case, Office
 from tests.ledger.builders import approval, decision, event, opened, opened_body
 from tests.workflows.builders import AGENT, FINANCE, LEAD, MEDIUM, SERVICE, a_request
@@ -198,7 +199,33 @@ async def test_whoever_asked_before_an_appeal_decides_no_way_that_follows_it(
     await office.refund_is(second, status="failed")
     await office.look(second)
     asked = credit(second, alternative=RefundMethod.ORIGINAL)
+    said = ("authorised_by", "does not name that case", second.id)
+    await no(office, asked, *said)
+    authority = await office.authority(second)
+    of_another = authority.model_copy(update={"case_id": first.id})
+    await no(office, asked.model_copy(update={"authorised_by": of_another}), *said)
+    asked = asked.model_copy(update={"authorised_by": authority})
     assert await judges(office, asked) == {AGENT.id, LEAD.id}
+
+
+async def test_whoever_judged_what_was_appealed_judges_no_way_that_follows_it(
+    office: Office,
+) -> None:
+    place = await office.a_charge(refund_behaviour="stuck")
+    first = await office.decided(place, policy="generous", amount_minor=MEDIUM)
+    await office.judge(first, action=Action.DECLINE, by=LEAD)
+    about = {"reason": "courtesy", "amount_minor": MEDIUM, "text": "sealed news"}
+    second = await went_on(office, first, appeal_of=first.id, **about)
+    await office.judge(second, by=FINANCE)
+    await office.send(second)
+    await office.refund_is(second, status="failed")
+    await office.look(second)
+    asked = credit(
+        second, alternative=RefundMethod.ORIGINAL, authorised_by=await office.authority(second)
+    )
+    found = await judges(office, asked)
+    assert LEAD.id in found
+    assert FINANCE.id not in found, "who said yes to the appeal said no to nobody"
 
 
 async def test_only_a_no_is_appealed(office: Office) -> None:
@@ -211,6 +238,23 @@ async def went_on(office: Office, case: Case, **fields: Any) -> Case:
     """The case by which ``case`` went on, decided on the same charge."""
     given = {"policy": "generous", "reason": "unused_period", **fields}
     return await office.decided({"customer": case.customer, "charge": case.charge}, **given)
+
+
+@pytest.mark.parametrize("is_the_one", [False, True])
+async def test_finance_hears_of_a_way_that_cannot_be_paid_and_not_of_a_strangers_request(
+    office: Office, is_the_one: bool
+) -> None:
+    case = await refused(office)
+    about = {"alternative_to": case.id, "alternative": RefundMethod.ORIGINAL}  # was not offered
+    if is_the_one:
+        about["request_id"] = f"{case.id}:alternative"
+    for _ in range(2):
+        with pytest.raises(ApplicationError, match="was not offered"):
+            await went_on(office, case, **about)
+    async with office.books.reading() as reading:
+        outbox = await reading.outbox_of_case(case.id)
+    told = [row.body["case"] for row in outbox if row.topic == ALTERNATIVE_REFUSED]
+    assert told == [alternative_id(case.id)] * is_the_one
 
 
 async def test_a_no_on_an_appeal_is_final(office: Office) -> None:
@@ -261,11 +305,11 @@ async def test_a_case_goes_on_no_other_way_beside_one_that_gave_or_may_yet_give(
     case = await refused(office)
     about = {"alternative_to": case.id, "alternative": RefundMethod.ACCOUNT_CREDIT}
     taken = await went_on(office, case, **about, reason="courtesy")
-    why = f"goes on as {taken.id} already"
-    await no(office, appeal(case), "appeal_of", why, "that case")
+    why, allowed = f"goes on as {taken.id}", "when that has ended and gave nothing"
+    await no(office, appeal(case), "appeal_of", why, allowed)
     await office.send(taken)
     assert (await office.row(taken)).outcome is Outcome.CREDITED
-    await no(office, appeal(case), "appeal_of", why, "that case")
+    await no(office, appeal(case), "appeal_of", why, allowed)
 
 
 async def test_what_was_given_on_one_branch_of_a_chain_is_seen_from_the_other(
@@ -297,6 +341,65 @@ async def test_money_that_went_after_all_is_a_way_that_was_taken_until_it_comes_
     assert await way_taken_from(office, case) == exception
     await office.late_refund_failed(case)
     assert await way_taken_from(office, case) is None
+
+
+async def test_what_went_after_all_is_known_from_the_link_of_its_booking_on(
+    office: Office,
+) -> None:
+    case = await office.decided()
+    await office.send_late(case)
+    await office.hear_from_outside()
+    async with office.books.reading() as reading:
+        (link,) = [e for e in await reading.events(case.id) if e.kind is EventKind.LINKED]
+        for before, found in ((link.seq - 1, None), (link.seq, link.body["case_id"])):
+            assert await given_outside(reading, case.id, before=before) == found
+            assert await way_taken(reading, case.id, before=before) == found
+
+
+@pytest.mark.parametrize("has_ordered", [False, True])
+async def test_what_a_hand_gave_beside_a_cases_own_order_is_no_way_that_was_taken(
+    office: Office, has_ordered: bool
+) -> None:
+    case = await office.decided()
+    if has_ordered:
+        await office.send(case)
+    link = {"case_id": "exception-x", "why": OUTSIDE_REFUND}
+    async with office.books.transaction() as tx:
+        await tx.append_event(
+            event(EventKind.LINKED, link, case_id=case.id, step="link:exception-x")
+        )
+    found = None if has_ordered else "exception-x"
+    assert await way_taken_from(office, case) == found
+
+
+async def test_what_a_case_was_begun_by_is_found_back_to_the_first(office: Office) -> None:
+    """Through appeals, other ways and decisions that are carried out, each once."""
+    chain: dict[str, dict[str, Any]] = {
+        "refund-1": {},
+        "refund-2": {"appeal_of": "refund-1"},
+        "refund-3": {"alternative_to": "refund-2", "authorised_by": {"case_id": "refund-2"}},
+        "refund-4": {"authorised_by": {"case_id": "refund-3"}},
+        "refund-5": {"authorised_by": {"case_id": "overcharge-unknown"}},
+    }
+    link = {"case_id": "exception-x", "why": OUTSIDE_REFUND}
+    async with office.books.transaction() as tx:
+        for id, fields in chain.items():
+            body = opened_body(request_id=id, **fields)
+            await tx.append_event(event(EventKind.OPENED, body, case_id=id, step="open"))
+        given = event(EventKind.LINKED, link, case_id="refund-2", step="link:exception-x")
+        await tx.append_event(given)
+    async with office.books.reading() as reading:
+        found = [await begun_by(reading, id) for id in ("refund-1", "refund-4", "refund-5")]
+        (linked,) = [e for e in await reading.events("refund-2") if e.kind is EventKind.LINKED]
+        went = [await went_before(reading, id) for id in chain]
+        late = await went_before(reading, "refund-4", before=linked.seq - 1)
+    assert found == [
+        ["refund-1"],
+        ["refund-4", "refund-3", "refund-2", "refund-1"],
+        ["refund-5", "overcharge-unknown"],
+    ]
+    assert went == [None, "exception-x", "exception-x", "exception-x", None]
+    assert late is None
 
 
 async def test_credit_that_went_after_all_is_a_way_that_was_taken(office: Office) -> None:

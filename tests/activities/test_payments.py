@@ -13,12 +13,12 @@ from activities.provider import ProviderUnavailable
 from audit.verify import verify
 from domain.approvals import Action, Verdict
 from domain.canonical import instant, parse_instant
-from domain.cases import EventKind, Outcome
+from domain.cases import CaseKind, EventKind, Outcome, case_id_for
 from domain.decisions import RefundMethod, RefundVerdict
 from domain.provider import Chargeback, ChargeFacts
 from domain.refunds import LinkInput, LookResult, SendResult, SendStatus
 from ledger.in_words import status_in_words
-from ledger.records import OUTSIDE
+from ledger.linked import way_taken
 from tests.activities.office import CAPTURED, MONDAY, Case, Office
 from tests.ledger.builders import (
     accepted_body,
@@ -119,8 +119,8 @@ async def test_a_refund_of_another_amount_is_not_booked_as_this_one(
     office: Office, more: int, credit: bool
 ) -> None:
     case = await office.decided(consents_to_credit=credit)
-    by_hand = credit_by_hand if credit else refund_by_hand
-    await by_hand(office, case, case.made.amount.amount_minor + more, in_its_name=True)
+    by_hand = office.credit_by_hand if credit else office.refund_by_hand
+    await by_hand(case, case.made.amount.amount_minor + more, in_its_name=True)
     for _ in range(2):
         with pytest.raises(ApplicationError, match="and the decision is") as stopped:
             await office.send(case)
@@ -133,9 +133,61 @@ async def test_a_refund_of_exactly_this_amount_in_the_name_of_the_case_is_its_ow
     office: Office,
 ) -> None:
     case = await office.decided()
-    await refund_by_hand(office, case, case.made.amount.amount_minor, in_its_name=True)
+    await office.refund_by_hand(case, case.made.amount.amount_minor, in_its_name=True)
     assert (await office.send(case)).status is SendStatus.ACCEPTED
     assert await office.effects(case) == 0, "nothing is ordered beside it"
+
+
+@pytest.mark.parametrize("less", [0, 1])
+@pytest.mark.parametrize("status", ["canceled", "failed"])
+async def test_what_a_hand_made_in_the_name_of_a_case_and_took_back_is_not_its_order(
+    office: Office, status: str, less: int
+) -> None:
+    case = await office.decided(await office.a_charge(refund_behaviour="stuck"))
+    given = await office.refund_by_hand(case, SMALL - less, in_its_name=True)
+    await office.control(f"refunds/{given}", {"status": status})
+    sent = await office.send(case)
+    assert sent.status is SendStatus.ACCEPTED
+    assert sent.provider_id != given
+    assert await office.effects(case) == 1
+    await office.heard_of(case.id, case.charge, given)
+    assert await office.hear_from_outside() == 1
+    assert (await verify(office.books)).is_clean
+
+
+async def test_an_order_that_failed_before_its_answer_came_is_the_cases_own(
+    office: Office,
+) -> None:
+    case = await office.decided(await office.a_charge(refund_behaviour="stuck"))
+    await office.fault("lost_after_commit", case)
+    with pytest.raises(ProviderUnavailable):
+        await office.send(case)
+    (ordered,) = (await office.provider.charge(case.charge)).refunds
+    await office.control(f"refunds/{ordered.id}", {"status": "failed"})
+    assert (await office.send(case)).provider_id == ordered.id
+    assert await office.effects(case) == 1
+
+
+@pytest.mark.parametrize("stands", [False, True])
+async def test_credit_is_not_given_beside_a_refund_that_a_hand_made_in_the_name_of_its_case(
+    office: Office, stands: bool
+) -> None:
+    place = await office.a_charge(refund_behaviour="stuck")
+    case = await office.decided(place, consents_to_credit=True)
+    given = await office.refund_by_hand(case, 1, in_its_name=True)
+    if not stands:
+        await office.control(f"refunds/{given}", {"status": "canceled"})
+    sent = await office.send(case)
+    credit = await office.provider.find_credit(case.customer, case.id)
+    assert (credit is None) is stands
+    await office.heard_of(case.id, case.charge, given)
+    assert await office.hear_from_outside() == 1
+    if stands:
+        assert (sent.status, sent.reason) == (SendStatus.REFUSED, "given_otherwise")
+        await again_the_same(office, case)
+        assert (await office.event(case, "close")).body["reason_key"] == "already_refunded"
+        assert await way_taken_of(office, case) == case_id_for(CaseKind.EXCEPTION, given)
+    assert (await verify(office.books)).is_clean
 
 
 @pytest.mark.parametrize("credit", [False, True], ids=["refund", "credit"])
@@ -245,35 +297,12 @@ async def test_an_order_needs_what_is_left_of_the_charge_on_the_day(
     office: Office, by_hand: int, status: SendStatus
 ) -> None:
     case = await office.decided()
-    await refund_by_hand(office, case, by_hand)
+    await office.refund_by_hand(case, by_hand)
     sent = await office.send(case)
     assert sent.status is status
     if status is SendStatus.REFUSED:
         assert sent.reason == "remainder_changed"
         assert (await office.event(case, "close")).body["reason_key"] == "already_refunded"
-
-
-async def refund_by_hand(
-    office: Office, case: Case, amount: int, *, in_its_name: bool = False
-) -> None:
-    where = {"charge": case.charge, "amount": str(amount)}
-    await _by_hand(office, case, "refunds", where, in_its_name=in_its_name)
-
-
-async def credit_by_hand(office: Office, case: Case, amount: int, *, in_its_name: bool) -> None:
-    """The provider's sign: what it owes the customer is negative."""
-    where = {"amount": str(-amount), "currency": "usd"}
-    path = f"customers/{case.customer}/balance_transactions"
-    await _by_hand(office, case, path, where, in_its_name=in_its_name)
-
-
-async def _by_hand(
-    office: Office, case: Case, path: str, data: dict[str, str], *, in_its_name: bool
-) -> None:
-    named = {"metadata[case_id]": case.id} if in_its_name else {}
-    headers = {"Authorization": "Bearer sk_test_by_hand"}
-    answer = await office.http.post(f"/v1/{path}", data={**data, **named}, headers=headers)
-    assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize(
@@ -395,16 +424,150 @@ async def test_credit_in_the_name_of_a_case_that_was_refused_is_booked_as_it_is(
     """By books that forgot it, say: no amount of the case's own is known."""
     case = await office.decided(policy="generous", reason="courtesy", amount_minor=None)
     assert case.made.verdict is RefundVerdict.REFUSE
-    await credit_by_hand(office, case, 1_234, in_its_name=True)
-    async with office.books.transaction() as tx:
-        await tx.take_inbox(
-            event_id="evt_1", event_type="refund.updated", object_ids=[case.id], at=MONDAY,
-            state=OUTSIDE,
-        )  # fmt: skip
+    await office.credit_by_hand(case, 1_234, in_its_name=True)
+    await office.heard_of(case.id)
     assert (await office.hear_from_outside(), await office.hear_from_outside()) == (1, 0)
     (link,) = [step for step in await office.steps(case) if step.startswith("link:exception-")]
     found = await office.row(replace(case, id=link.removeprefix("link:")))
     assert found.amount_minor == 1_234
+
+
+async def test_what_is_booked_as_made_outside_is_not_booked_again_for_the_case_that_finds_it(
+    office: Office,
+) -> None:
+    """The name of the case was written on a refund after it had been heard of."""
+    case = await office.decided()
+    refund = await office.refund_by_hand(case, case.made.amount.amount_minor)
+    await office.heard_of(refund)
+    assert await office.hear_from_outside() == 1
+    exception = case_id_for(CaseKind.EXCEPTION, refund)
+    await office.rename(refund, case.id)
+    sent = await office.send(case)
+    assert (sent.status, sent.reason) == (SendStatus.REFUSED, "booked_outside")
+    await again_the_same(office, case)
+    assert await office.booked(case) == [("hold", ""), ("void", "")]
+    assert await office.booked(replace(case, id=exception)) == [("outside", refund)]
+    closing = await office.event(case, "close")
+    assert closing.body["reason_key"] == "already_refunded"
+    link = await office.event(case, f"link:{exception}")
+    assert link.body == {"case_id": exception, "why": "outside_refund"}
+    assert await way_taken_of(office, case) == exception
+    await office.control(f"refunds/{refund}", {"status": "failed"})
+    await office.heard_of(case.id, refund)
+    assert await office.hear_from_outside() == 1
+    assert await way_taken_of(office, case) is None
+    assert (await verify(office.books)).is_clean
+
+
+async def test_a_name_that_is_written_on_a_booked_refund_is_seen_once_a_case_has_ended_without(
+    office: Office,
+) -> None:
+    """So it goes in the provider's dashboard: the refund is made first, and then written on."""
+    place = await office.a_charge(refund_behaviour="stuck")
+    case = await office.decided(place, policy="generous", reason="courtesy", amount_minor=SMALL)
+    assert case.made.verdict is RefundVerdict.REFUSE
+    given = await office.refund_by_hand(case, SMALL)
+    await office.heard_of(given)
+    assert await office.hear_from_outside() == 1
+    assert await way_taken_of(office, case) is None
+    await office.rename(given, case.id)
+    exception = case_id_for(CaseKind.EXCEPTION, given)
+    for _ in range(2):
+        await office.heard_of(case.id, case.charge, given)
+        assert await office.hear_from_outside() == 1
+        assert await way_taken_of(office, case) == exception
+        assert (await office.steps(case)).count(f"link:{exception}") == 1
+        assert await office.booked(replace(case, id=exception)) == [("outside", given)]
+    await office.control(f"refunds/{given}", {"status": "failed"})
+    for _ in range(2):
+        await office.heard_of(case.id, case.charge, given)
+        assert await office.hear_from_outside() == 1
+        assert await way_taken_of(office, case) is None
+    assert (await verify(office.books)).is_clean
+
+
+async def test_a_debit_in_the_name_of_a_case_is_not_the_credit_that_it_gave(
+    office: Office,
+) -> None:
+    case = await office.decided(consents_to_credit=True)
+    await office.send_late(case)
+    await office.credit_by_hand(case, -SMALL, in_its_name=True)
+    assert await office.hear_from_outside() == 1
+    (exception,) = [
+        step.removeprefix("link:") for step in await office.steps(case) if "link:" in step
+    ]
+    assert (await office.row(replace(case, id=exception))).amount_minor == SMALL
+    assert (await verify(office.books)).is_clean
+
+
+@pytest.mark.parametrize("by_hand", [0, 1])
+async def test_what_a_refusal_offers_is_not_given_beside_what_a_hand_gave_meanwhile(
+    office: Office, by_hand: int
+) -> None:
+    case = await office.decided(policy="generous", reason="courtesy", amount_minor=SMALL)
+    assert case.made.verdict is RefundVerdict.REFUSE
+    instead = await office.decided(
+        {"customer": case.customer, "charge": case.charge},
+        policy="generous", reason="courtesy", amount_minor=SMALL,
+        alternative_to=case.id, alternative=RefundMethod.ACCOUNT_CREDIT,
+    )  # fmt: skip
+    if by_hand:
+        await office.refund_by_hand(case, by_hand, in_its_name=True)
+        await office.heard_of(case.id)
+        assert await office.hear_from_outside() == 1
+    sent = await office.send(instead)
+    if by_hand:
+        assert (sent.status, sent.reason) == (SendStatus.REFUSED, "given_otherwise")
+        await again_the_same(office, instead)
+        assert (await office.event(instead, "close")).body["reason_key"] == "already_refunded"
+    else:
+        assert sent.outcome is Outcome.CREDITED
+    assert await office.effects(instead) == 1 - by_hand
+
+
+async def test_a_refund_that_one_case_ordered_is_not_posted_by_another_whose_name_it_was_given(
+    office: Office,
+) -> None:
+    first = await office.decided(amount_minor=SMALL)
+    await office.send(first)
+    ordered = (await office.row(first)).provider_id
+    place = {"customer": first.customer, "charge": first.charge}
+    second = await office.decided(place, amount_minor=SMALL)
+    await office.rename(ordered, second.id)
+    sent = await office.send(second)
+    assert (sent.status, sent.reason) == (SendStatus.REFUSED, "ordered_by_another")
+    await again_the_same(office, second)
+    assert await office.booked(second) == [("hold", ""), ("void", "")]
+    assert (await office.event(second, "close")).body["reason_key"] == "already_refunded"
+    assert await office.effects(second) == 0
+
+
+async def way_taken_of(office: Office, case: Case) -> str | None:
+    async with office.books.reading() as reading:
+        return await way_taken(reading, case.id)
+
+
+async def again_the_same(office: Office, case: Case) -> None:
+    """An attempt that died after it had written the end is made once more."""
+    before = await office.steps(case), await office.booked(case)
+    again = await office.send(case)
+    assert (again.status, again.outcome) == (SendStatus.REFUSED, Outcome.REJECTED_BY_PROVIDER)
+    assert (await office.steps(case), await office.booked(case)) == before
+
+
+async def test_all_that_went_in_the_name_of_a_case_that_ended_without_is_booked(
+    office: Office,
+) -> None:
+    case = await office.decided(policy="generous", reason="courtesy", amount_minor=None)
+    for amount in (100, 200):
+        await office.refund_by_hand(case, amount, in_its_name=True)
+    await office.heard_of(case.id)
+    assert await office.hear_from_outside() == 1
+    refunds = (await office.provider.charge(case.charge)).refunds
+    assert len(refunds) == 2
+    for refund in refunds:
+        exception = case_id_for(CaseKind.EXCEPTION, refund.id)
+        assert await office.booked(replace(case, id=exception)) == [("outside", refund.id)]
 
 
 async def test_a_wrong_key_stops_the_order_by_its_name(office: Office) -> None:
@@ -479,7 +642,7 @@ async def test_an_outcome_unknown_for_long_is_told_to_finance_once(
     office: Office, more: int
 ) -> None:
     case = await office.decided()
-    await refund_by_hand(office, case, case.made.amount.amount_minor + more, in_its_name=True)
+    await office.refund_by_hand(case, case.made.amount.amount_minor + more, in_its_name=True)
     with pytest.raises(ApplicationError, match="and the decision is"):
         await office.send(case)
     for _ in range(2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -46,11 +47,33 @@ def command(folder: Path, *arguments: str, **extra: str) -> Answer:
         [sys.executable, str(ROOT / "starter.py"), *arguments],
         cwd=folder,
         env=environment(**extra),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def asked(folder: Path, answer: str, *arguments: str) -> Answer:
+    """As :func:`command`, at a terminal at which somebody types ``answer``."""
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, f"{answer}\n".encode())
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "starter.py"), *arguments],
+            cwd=folder,
+            env=environment(),
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
     return Answer(done.returncode, done.stdout, done.stderr)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from settings import ROOT
-from tests.entrances.machine import Answer, Dev, command
+from tests.entrances.machine import Answer, Dev, asked, command
 
 Samples = dict[str, dict[str, Any]]
 
@@ -270,6 +270,58 @@ def test_a_case_that_runs_begins_again_when_the_books_were_restored(
     found = dev.command("reopen", case_id, "--restored", "--json").json
     assert found == {"open": 1, "reopened": [case_id], "unknown": []}
     assert [dev.command(each, case_id, "--json").json for each in ("show", "timeline")] == before
+
+
+def test_all_begin_again_only_when_somebody_has_read_what_ends_and_says_yes(
+    dev: Dev, samples: Samples
+) -> None:
+    before = dev.command("list", "--json").json
+    unheard = dev.command("reopen", "--all", "--restored")
+    assert unheard.code == 2
+    assert "will end for good" in unheard.err
+    assert "--yes" in unheard.err
+    assert dev.command("reopen", "--all", "--restored", "--json").json["field"] == "yes"
+    no = asked(dev.folder, "n", "reopen", "--all", "--restored")
+    assert no.code == 1
+    assert "0 runs of cases that they do not know will end" in no.out
+    assert "taken up" not in no.out
+    waiting = samples["sample-04-waits"]["case_id"]
+    yes = asked(dev.folder, "y", "reopen", "--all", "--restored")
+    assert (yes.code, yes.err) == (0, "")
+    again = dev.command("reopen", "--all", "--restored", "--yes", "--json").json
+    assert waiting in again["reopened"]
+    assert dev.command("list", "--json").json == before
+
+
+ASKED = ("refund", "--request-id", "r-bad", "--customer", "cus_a", "--charge", "ch_a")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("approve", "refund-x", "--by", "ana@example.com", "--as", "lead"), "--by"),
+        (
+            ("delegate", "refund-x", "--by", "ana", "--as", "lead", "--to", "mia@example.com"),
+            "--to",
+        ),
+        ((*ASKED, "--amount", "²"), "amount_minor"),
+        ((*ASKED, "--amount=--5"), "amount_minor"),
+        ((*ASKED, "--amount", "9" * 5_000), "amount_minor"),
+        (("list", "--due", "0001-01-01T00:00:00+14:00"), "due"),
+        (("audit", "verify", "--head", f"²:{'0' * 64}"), "head"),
+        (("metrics", "--plot", "/nonexistent/x.svg"), "/nonexistent/x.svg"),
+        (("audit", "export", "/proc/nope"), "/proc/"),
+    ],
+    ids=lambda value: "" if isinstance(value, tuple) else value.strip("-/"),
+)
+def test_what_cannot_be_meant_is_named_and_neither_traced_nor_repeated(
+    dev: Dev, arguments: tuple[str, ...], named: str
+) -> None:
+    answer = dev.command(*arguments)
+    assert answer.code == 2
+    assert named in answer.err
+    assert "Traceback" not in answer.err
+    assert "@example.com" not in answer.err
 
 
 def test_histories_are_kept_on_demand_and_once(dev: Dev) -> None:

@@ -311,8 +311,8 @@ class Refund:
         await tx.append_event(self.event(EventKind.CONFIRMED, body, 16))
         await self.close(tx, Outcome.REFUNDED, 16)
 
-    async def fail(self, tx: BookTransaction) -> None:
-        """The bank returns the money after it was posted."""
+    async def fail(self, tx: BookTransaction, **ending: Any) -> None:
+        """The bank returns the money after it was posted; ``ending`` is what the end says more."""
         body = {"provider_status": "failed", "failure_reason": "account_closed"}
         await tx.append_event(self.event(EventKind.FAILED, body, 9))
         at = AT + timedelta(days=9)
@@ -322,7 +322,7 @@ class Refund:
             )
         )
         await tx.release_reservations(self.case_id, "hold")
-        await self.close(tx, Outcome.FAILED_AT_BANK, 9)
+        await self.close(tx, Outcome.FAILED_AT_BANK, 9, **ending)
 
     async def void(self, tx: BookTransaction, outcome: Outcome = Outcome.EXPIRED) -> None:
         """The case ends before any money moved."""
@@ -331,8 +331,8 @@ class Refund:
         await tx.release_reservations(self.case_id, "hold")
         await self.close(tx, outcome, 3)
 
-    async def close(self, tx: BookTransaction, outcome: Outcome, days: int) -> None:
-        body = {"outcome": outcome, "reason_key": "", "rule": "", "amount": self.amount}
+    async def close(self, tx: BookTransaction, outcome: Outcome, days: int, **ending: Any) -> None:
+        body = {"outcome": outcome, "reason_key": "", "rule": "", "amount": self.amount, **ending}
         await tx.append_event(self.event(EventKind.CLOSED, body, days))
 
     async def settling(self, books: Books) -> None:

@@ -12,14 +12,16 @@ from typing import Any, cast
 
 import pytest
 
+from activities.facts import remainder_of
 from activities.outside import OutsideNews
-from activities.provider import Provider
+from activities.provider import Provider, ProviderMisconfigured
 from audit.verify import verify
 from domain.canonical import instant, plain
 from domain.cases import CaseEvent, CaseKind, EventKind, Outcome, case_id_for
 from domain.decisions import RefundMethod
 from domain.money import Money
 from domain.provider import (
+    SEND,
     Chargeback,
     ChargeFacts,
     Instrument,
@@ -48,6 +50,7 @@ STANDS = BY_HAND.model_copy(
     update={
         "id": "re_1",
         "case_id": OURS,
+        "step": SEND,
         "status": RefundStatus.SUCCEEDED,
         "amount": usd(2_500),
         "reference": REFERENCE,
@@ -139,6 +142,172 @@ async def test_a_crowd_that_hears_of_one_refund_books_it_and_its_failure_once(
     assert (await verify(books)).is_clean
     async with books.reading() as reading:
         assert await reading.unarchived() == [], "no workflow, no history to keep"
+
+
+async def test_a_crowd_that_hears_of_a_gift_in_a_cases_name_draws_it_once_and_gives_it_back_once(
+    books: Books,
+) -> None:
+    await Refund(case_id=OURS).refunded(books)
+    gift = BY_HAND.model_copy(update={"case_id": OURS})
+    alive = gift.model_copy(update={"status": RefundStatus.SUCCEEDED})
+    for n, (refund, left) in enumerate([(alive, [usd(1_000)]), (gift, [])]):
+        await told(books, f"evt_{n}", "refund.updated", BY_HAND.id)
+        await asyncio.gather(*(news(books, facts(refund, STANDS)).note_due() for _ in range(CROWD)))
+        async with books.reading() as reading:
+            drawn = await reading.reservations(ReservationScope.AUTHORITY, OURS, "usd")
+        assert [each.amount for each in drawn] == left
+    assert (await verify(books)).is_clean
+
+
+@pytest.mark.parametrize("status", [RefundStatus.SUCCEEDED, RefundStatus.FAILED])
+async def test_a_refund_of_ours_whose_name_was_taken_off_it_is_ours_still(
+    sqlite_books: Books, status: RefundStatus
+) -> None:
+    await Refund(case_id=OURS).refunded(sqlite_books)
+    unnamed = STANDS.model_copy(update={"case_id": "", "status": status})
+    for n in range(2):
+        await told(sqlite_books, f"evt_{n}", "refund.updated", "re_1")
+        await news(sqlite_books, facts(unnamed)).note_due()
+    async with sqlite_books.reading() as reading:
+        kinds = [x.kind.value for x in await reading.ledger_transactions()]
+        assert await reading.inbox(OUTSIDE) == []
+    came_back = ["reversal"] if status is RefundStatus.FAILED else []
+    assert sorted(kinds) == ["hold", "post", *came_back]
+    assert (await verify(sqlite_books)).is_clean
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_a_refund_of_another_charge_is_not_given_for_the_case_whose_name_it_bears(
+    sqlite_books: Books, is_over: bool
+) -> None:
+    elsewhere = Refund(case_id=OURS, charge="ch_2")
+    async with sqlite_books.transaction() as tx:
+        await elsewhere.open_and_decide(tx)
+    if is_over:
+        async with sqlite_books.transaction() as tx:
+            await elsewhere.void(tx)
+    await told(sqlite_books, "evt_1", "refund.created", "re_1")
+    assert await news(sqlite_books, facts(STANDS)).note_due() == 1
+    async with sqlite_books.reading() as reading:
+        assert await reading.case(case_id_for(CaseKind.EXCEPTION, "re_1")) is not None
+        assert EventKind.LINKED not in {e.kind for e in await reading.events(OURS)}
+
+
+@pytest.mark.parametrize("about", [["re_1"], [OURS, "re_1"], [OURS]])
+async def test_what_bears_the_name_of_a_case_that_may_yet_order_is_left_for_it_to_find(
+    sqlite_books: Books, about: list[str]
+) -> None:
+    async with sqlite_books.transaction() as tx:
+        await Refund(case_id=OURS).open_and_decide(tx)
+        await tx.take_inbox(
+            event_id="evt_1", event_type="refund.failed", object_ids=about, at=AT, state=OUTSIDE
+        )
+    assert await news(sqlite_books, facts(STANDS)).note_due() == 0
+    async with sqlite_books.reading() as reading:
+        assert await reading.case(case_id_for(CaseKind.EXCEPTION, "re_1")) is None
+
+
+class Fails(Says):
+    """A provider that cannot be asked about one refund."""
+
+    def __init__(self, charge: ChargeFacts, error: Exception) -> None:
+        super().__init__(charge)
+        self.error = error
+
+    async def refund(self, refund_id: str) -> ProviderRefund:
+        if refund_id == "re_unreadable":
+            raise self.error
+        return await super().refund(refund_id)
+
+
+async def test_an_event_that_cannot_be_judged_stays_and_stops_no_other(books: Books) -> None:
+    await told(books, "evt_1", "refund.updated", "re_unreadable")
+    await told(books, "evt_2", "refund.created", BY_HAND.id)
+    provider = Fails(facts(BY_HAND), ValueError("an object of another shape"))
+    for done in (1, 0):
+        assert await OutsideNews(books, cast(Provider, provider)).note_due() == done
+    async with books.reading() as reading:
+        assert [row.event_id for row in await reading.inbox(OUTSIDE)] == ["evt_1"]
+
+
+@pytest.mark.parametrize("error", [ProviderMisconfigured("the key is refused"), OSError("gone")])
+async def test_what_no_event_would_get_past_is_not_taken_for_one_events_fault(
+    sqlite_books: Books, error: Exception
+) -> None:
+    await told(sqlite_books, "evt_1", "refund.updated", "re_unreadable")
+    with pytest.raises(type(error)):
+        await OutsideNews(sqlite_books, cast(Provider, Fails(facts(BY_HAND), error))).note_due()
+
+
+# -- what is left of a charge, whoever gave of it ------------------------------------------
+
+BESIDE = STANDS.model_copy(update={"id": "re_2", "amount": usd(100), "step": ""})
+"""A second refund in the name of our case, by hand."""
+DEAD = STANDS.model_copy(update={"status": RefundStatus.FAILED})
+
+
+@pytest.mark.parametrize(
+    ("how", "listed", "left"),
+    [
+        ("held", [], 1_000),
+        ("held", [STANDS], 1_000),  # ordered, and the answer lost
+        ("held", [DEAD], 2_500),
+        ("held", [DEAD.model_copy(update={"step": ""})], 1_000),  # by hand, and taken back
+        ("held", [BESIDE], 1_000),  # the case, if it is sent, finds it and stops
+        ("posted", [STANDS], 1_000),
+        ("posted", [DEAD], 2_500),
+        ("posted", [STANDS, BESIDE], 900),
+        ("posted", [DEAD, BESIDE], 2_400),
+        ("credit held", [], 1_000),
+        ("credit held", [BESIDE], 900),  # ordered, and the answer lost: no refund is it
+        ("credit", [], 1_000),
+        ("credit", [BESIDE], 900),
+        ("credit", [BESIDE.model_copy(update={"status": RefundStatus.FAILED})], 1_000),
+    ],
+)
+async def test_each_cent_of_a_charge_is_counted_once_whatever_name_it_bears(
+    sqlite_books: Books, how: str, listed: list[ProviderRefund], left: int
+) -> None:
+    ours = Refund(case_id=OURS, amount=usd(1_500))
+    if "credit" in how:
+        ours = replace(ours, method=RefundMethod.ACCOUNT_CREDIT, provider_id="cbtxn_1")
+    if "held" in how:
+        async with sqlite_books.transaction() as tx:
+            await ours.open_and_decide(tx)
+    else:
+        await ours.settling(sqlite_books)
+    refunds = [
+        each.model_copy(update={"amount": usd(1_500)}) if each.id == "re_1" else each
+        for each in listed
+    ]
+    async with sqlite_books.reading() as reading:
+        assert await remainder_of(reading, facts(*refunds)) == usd(left)
+
+
+async def test_credit_is_evidence_also_beside_a_refund_in_its_name(sqlite_books: Books) -> None:
+    await given(sqlite_books, "credit")
+    await told(sqlite_books, "evt_1", "charge.dispute.created", "ch_1")
+    await news(sqlite_books, facts(BESIDE, chargeback=Chargeback.OPEN)).note_due()
+    record = await record_of(sqlite_books)
+    assert record is not None
+    movements = [(each["provider_id"], each["case_id"]) for each in record["movements"]]
+    assert movements == [("re_2", ""), ("cbtxn_1", OURS)]
+
+
+async def test_news_behind_more_than_a_page_of_what_must_wait_is_looked_into(books: Books) -> None:
+    waiting = Refund()
+    async with books.transaction() as tx:
+        await waiting.open_and_decide(tx)
+    async with books.transaction() as tx:
+        await waiting.approve(tx)
+    for n in range(150):
+        await told(books, f"evt_{n:03}", "charge.dispute.updated", "ch_1")
+    await told(books, "evt_behind", "refund.created", BY_HAND.id)
+    charge = facts(BY_HAND, chargeback=Chargeback.OPEN)
+    assert await news(books, charge).note_due() == 1
+    async with books.reading() as reading:
+        assert len(await reading.inbox(OUTSIDE, limit=1_000)) == 150
+        assert await reading.case(case_id_for(CaseKind.EXCEPTION, BY_HAND.id)) is not None
 
 
 async def test_a_crowd_that_hears_of_one_lost_chargeback_records_it_once(books: Books) -> None:

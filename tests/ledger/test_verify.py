@@ -15,9 +15,12 @@ from audit.rebuild import rebuild
 from audit.verify import VerifyReport, verify
 from domain.actors import Actor, Role
 from domain.cases import EventKind, Outcome
+from domain.decisions import RefundMethod
+from domain.linked import ALTERNATIVE_REFUSED, OUTSIDE_REFUND, alternative_id
 from domain.refunds import Authority
 from ledger import postings
 from ledger.books import Books
+from ledger.records import OUTSIDE
 from ledger.writing import BookTransaction
 from tests.ledger.builders import (
     AGENT,
@@ -74,6 +77,38 @@ async def test_a_case_that_goes_on_from_one_that_does_not_name_it_is_found(
     ] * 2
 
 
+@pytest.mark.parametrize(
+    ("goes_on", "since", "told", "is_found"),
+    [
+        (True, DAY, "", False),
+        (True, DAY + timedelta.resolution, "", True),
+        (True, DAY + timedelta.resolution, "case.failed_at_bank", True),
+        (True, DAY + timedelta.resolution, ALTERNATIVE_REFUSED, False),
+        (True, DAY + timedelta.resolution, "of another request", True),
+        (False, 30 * DAY, "", False),
+    ],
+)
+async def test_what_a_case_owes_at_its_end_and_nobody_pays_or_knows_of_is_found(
+    sqlite_books: Books, goes_on: bool, since: timedelta, told: str, is_found: bool
+) -> None:
+    async def fail(tx: BookTransaction) -> None:
+        await REFUND.fail(tx, goes_on=goes_on)
+        if told == "of another request":
+            await notice(tx, ALTERNATIVE_REFUSED, case="refund-typo")
+        elif told:
+            await notice(tx, told, case=alternative_id(REFUND.case_id))
+
+    async def notice(tx: BookTransaction, topic: str, **body: str) -> None:
+        await tx.enqueue(case_id=REFUND.case_id, topic=topic, key=topic, body=body, at=AT)
+
+    await REFUND.settling(sqlite_books)
+    await written(sqlite_books, fail)
+    ended = AT + 9 * DAY
+    report = await verify(sqlite_books, now=ended + since)
+    why = "it ended with money to be paid another way, and no case pays it: `reopen` does"
+    assert [(f.invariant, f.sentence) for f in report.findings] == [("I6", why)] * is_found
+
+
 async def test_an_appeal_that_was_decided_by_its_first_judge_is_found(
     sqlite_books: Books,
 ) -> None:
@@ -89,6 +124,44 @@ async def test_an_appeal_that_was_decided_by_its_first_judge_is_found(
     assert ("I5", f"{LEAD.id} judged {REFUND.case_id} and its appeal") in {
         (f.invariant, f.sentence) for f in report.findings
     }
+
+
+@pytest.mark.parametrize("is_the_same", [False, True])
+async def test_what_the_provider_moved_once_and_the_books_twice_is_found(
+    sqlite_books: Books, is_the_same: bool
+) -> None:
+    await REFUND.settling(sqlite_books)
+    refund = REFUND.provider_id if is_the_same else "re_by_hand"
+    made = postings.outside("exception-x", OUTSIDE, usd(1), RefundMethod.ORIGINAL, refund, AT)
+    report = await written(sqlite_books, lambda tx: tx.post(made))
+    twice = [(f.row, f.sentence) for f in report.findings if f.invariant == "I2"]
+    found = ("refund-a:post", f"{refund} is booked here and in exception-x:{OUTSIDE}")
+    assert twice == [found] * is_the_same
+
+
+@pytest.mark.parametrize("was_known", [False, True])
+async def test_an_appeal_that_was_paid_though_a_hand_had_given_it_is_found(
+    sqlite_books: Books, was_known: bool
+) -> None:
+    """What is booked from its last yes on could not hold it up any more."""
+    first = REFUND.case_id
+    appeal = replace(REFUND, case_id="refund-b", provider_id="re_2")
+    given = {"case_id": "exception-x", "why": OUTSIDE_REFUND}
+
+    async def begin(tx: BookTransaction) -> None:
+        await tx.append_event(opened(first))
+        await tx.append_event(opened(appeal.case_id, request_id="b", appeal_of=first))
+        link = {"case_id": appeal.case_id, "why": "appeal"}
+        await tx.append_event(event(EventKind.LINKED, link, step="link:appeal"))
+
+    async def give(tx: BookTransaction) -> None:
+        await tx.append_event(event(EventKind.LINKED, given, step="link:exception-x"))
+
+    last = [give, appeal.approve] if was_known else [appeal.approve, give]
+    report = await written(sqlite_books, begin, appeal.open_and_decide, *last, appeal.accept)
+    twice = [f.sentence for f in report.findings if "for the same" in f.sentence]
+    said = "it moved money, and so did exception-x, or may yet, for the same"
+    assert twice == [said] * was_known
 
 
 @pytest.mark.parametrize("gave_nothing", [False, True])
@@ -266,8 +339,9 @@ async def test_a_second_post_of_the_same_money_is_found(sqlite_books: Books) -> 
     report = await written(
         sqlite_books, REFUND.open_and_decide, REFUND.approve, REFUND.accept, post_again
     )
-    assert [(f.table, f.row) for f in report.findings] == [
-        ("ledger_transactions", "refund-a:post#2")
+    assert [(f.invariant, f.table, f.row) for f in report.findings] == [
+        ("I2", "ledger_transactions", "refund-a:post#2"),
+        ("I4", "ledger_transactions", "refund-a:post#2"),
     ]
 
 

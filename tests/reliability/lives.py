@@ -285,19 +285,19 @@ class Life:
         )
         if answer.status_code == 200:
             self._outside_refunds.append(str(answer.json()["id"]))
-            await self._tell("refund.created", self._outside_refunds[-1], OUTSIDE, at_least=1)
+            await self._tell("refund.created", self._outside_refunds[-1], state=OUTSIDE, at_least=1)
 
     async def _tell_what_went_unheard(self) -> None:
         """Refunds by hand that failed, those of a case that had ended when the bank sent them back,
         and chargebacks that were lost because nobody answered in time."""
-        refunds = {id: id for id in self._outside_refunds}
+        refunds: list[tuple[str, ...]] = [(id,) for id in self._outside_refunds]
         for case in self.lived.cases:
             row = await self.world.row(case)
             if row.provider_id.startswith("re_") and row.outcome is not Outcome.FAILED_AT_BANK:
-                refunds[case.id] = row.provider_id
-        for subject, id in refunds.items():
-            if (await self._as_it_is(f"refunds/{id}"))["status"] in DEAD_REFUNDS:
-                await self._tell("refund.failed", subject, OUTSIDE, at_least=1)
+                refunds.append((case.id, self.charge, row.provider_id))
+        for about in refunds:
+            if (await self._as_it_is(f"refunds/{about[-1]}"))["status"] in DEAD_REFUNDS:
+                await self._tell("refund.failed", *about, state=OUTSIDE, at_least=1)
         disputes = await self._as_it_is(f"disputes?charge={self.charge}")
         if any(dispute["status"] == "lost" for dispute in disputes["data"]):
             await self._tell("charge.dispute.closed", self.charge)
@@ -316,7 +316,7 @@ class Life:
             return
         word = {"status": "failed"} if turn.word == "failed" else {"reference": "7" + "0" * 22}
         await self._provider(f"refunds/{row.provider_id}", word)
-        await self._tell("refund.updated", self.case.id)
+        await self._tell("refund.updated", self.case.id, self.charge, row.provider_id)
 
     async def _provider(self, path: str, body: dict[str, str]) -> dict[str, str]:
         """What the bank does; what it may not do in this state, it does not."""
@@ -326,14 +326,12 @@ class Life:
         found: dict[str, str] = answer.json()
         return found
 
-    async def _tell(
-        self, type: str, subject: str, state: str = RECEIVED, *, at_least: int = 0
-    ) -> None:
+    async def _tell(self, type: str, *about: str, state: str = RECEIVED, at_least: int = 0) -> None:
         """The provider's webhook, as often as the course has it, and what it leads to."""
         told: list[str] = []
         for _ in range(max(self.course.news, at_least)):
             id = f"evt_{self.first_id}_{self._next()}"
-            await self.ground.inbox.take(id, type, subject, datetime.now(UTC), state)
+            await self.ground.inbox.take(id, type, about, datetime.now(UTC), state)
             self.ground.postman.wake()
             told.append(id)
         async with asyncio.timeout(LIFE_SECONDS):

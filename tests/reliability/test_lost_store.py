@@ -9,7 +9,7 @@ import pytest
 
 from activities.payments import Payments
 from domain.cases import Outcome, Status
-from domain.errors import InvalidRequest, Refused
+from domain.errors import InvalidRequest, Refused, Unreachable
 from domain.refunds import LookInput
 from tests.reliability.test_provider_faults import orders_of, wait_for_effect
 from tests.stack import TemporalServer
@@ -61,6 +61,10 @@ async def test_open_cases_are_taken_up_again_from_the_books_and_pay_once(
     await lose_the_store(own_server)
     moved = {"customer": unknown.customer, "by_seconds": 25 * 3600}
     await world.stack.control("clock", moved)  # the provider has forgotten the key
+    with pytest.raises(Unreachable, match=r"awaiting_approval: `reopen` takes it up again"):
+        await waiting.handle.approve(LEAD)
+    with pytest.raises(Refused, match="the case has ended"):
+        await closed.handle.withdraw(CUSTOMER)
     open_cases = [waiting, half, settling, unknown, asking]
     assert [await world.client.reopen(case.id) for case in open_cases] == [True] * 5
     assert [await world.client.reopen(case.id) for case in open_cases] == [False] * 5

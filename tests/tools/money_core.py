@@ -94,6 +94,10 @@ _EQUIVALENT = {
         "domain/money.py divide: numerator >= 0 -> numerator > 0",
         "domain/money.py divide: 0 -> 1 #4",
     ),
+    "where nothing was before a case there is nothing to find, and asking is only spared": (
+        "activities/authority.py is_given_elsewhere: 1 -> 0",
+        "activities/authority.py is_given_elsewhere: return False -> pass",
+    ),
     "a decision is stored of a case in the books only": (
         "activities/authority.py check_authority: case is None or stored is None -> stored is None",
     ),

@@ -34,6 +34,7 @@ from tests.workflows.builders import (
 )
 from tests.workflows.world import Case, World, person
 from workflows.connection import CASE_DESK
+from workflows.desk import MOST_MESSAGES
 
 TWO_SLOTS = 60_000
 MINUTE = timedelta(minutes=1)
@@ -213,6 +214,27 @@ async def test_a_case_hears_its_customer_in_every_open_state(world: World) -> No
     assert [event.body["channel"] for event in told] == ["phone", "email", "letter"]
     assert await world.stack.keyring.unseal(told[0].body["text"]) == "any news, by phone?"
     assert (await world.row(case)).status is Status.TRACING, "a word moves nothing"
+
+
+@pytest.mark.deep
+async def test_a_case_that_took_all_the_messages_it_takes_can_still_be_decided_on(
+    world: World,
+) -> None:
+    case = await world.open_decided(amount_minor=MEDIUM)
+    for _ in range(MOST_MESSAGES // 4):
+        said = (case.handle.contact(CUSTOMER, Channel.PHONE, "any news?") for _ in range(4))
+        assert all(answer.recorded for answer in await asyncio.gather(*said))
+    for one_more in (
+        case.handle.contact(CUSTOMER, Channel.PHONE, "any news?"),
+        case.handle.evidence(CUSTOMER, text="here it is"),
+        case.handle.transfer(LEAD, Desk.FINANCE),
+        case.handle.claim(LEAD),
+    ):
+        with pytest.raises(Refused, match="it can still be decided on") as refused:
+            await one_more
+        assert refused.value.code == RefusalCode.OVER_LIMIT
+    assert (await case.handle.approve(LEAD)).recorded
+    await world.until(case, Status.SETTLING)
 
 
 async def test_the_same_click_is_one_contact(world: World) -> None:

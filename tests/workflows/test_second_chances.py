@@ -17,13 +17,21 @@ from client.starting import start_case
 from domain.actors import Actor
 from domain.approvals import RefusalCode
 from domain.canonical import parse_instant
-from domain.cases import CaseEvent, EventKind, Language, Outcome, Status
+from domain.cases import (
+    CaseEvent,
+    CaseKind,
+    EventKind,
+    Language,
+    Outcome,
+    Status,
+    case_id_for,
+)
 from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest, Refused, Unreachable
 from domain.refunds import DecideInput, LinkInput, RefundCaseInput
 from ledger.in_words import status_in_words
 from tests.workflows.builders import AUDITOR, CUSTOMER, FINANCE, LEAD, SERVICE, a_charge, a_request
-from tests.workflows.world import Case, World, next_case, person
+from tests.workflows.world import Case, WebProcess, World, next_case, person
 
 CREDIT = RefundMethod.ACCOUNT_CREDIT
 NEWS = "The receipt shows that I paid twice."
@@ -139,6 +147,54 @@ async def test_an_appeal_that_never_began_may_be_written_again(
     with pytest.raises(Refused) as no:
         await case.handle.appeal(CUSTOMER, NEWS)
     assert no.value.code == RefusalCode.ALREADY_DECIDED
+
+
+async def test_a_no_that_was_paid_by_hand_after_all_is_appealed_once_that_came_back(
+    world: World, web: WebProcess
+) -> None:
+    case = await declined_case(world)
+    by_hand = await world.outside_refund(case, 1, case_id=case.id)
+    await world.noted()
+    found = case_id_for(CaseKind.EXCEPTION, by_hand)
+    with pytest.raises(Refused, match=f"money given for it after all, as {found} tells") as no:
+        await case.handle.appeal(CUSTOMER, NEWS)
+    assert no.value.code == RefusalCode.ALREADY_DECIDED
+    assert "allowed: when the bank has sent that back" in no.value.message
+    await world.stack.control(f"refunds/{by_hand}", {"status": "failed"})
+    await world.noted()
+    await (await case.handle.appeal(CUSTOMER, NEWS)).decided()
+    await world.assert_sound()
+
+
+async def test_an_appeal_is_not_paid_beside_what_a_hand_gave_for_it_meanwhile(
+    world: World, web: WebProcess
+) -> None:
+    first = await declined_case(world)
+    appeal = as_case(first, await first.handle.appeal(CUSTOMER, NEWS))
+    await world.until(appeal, Status.AWAITING_APPROVAL)
+    await world.outside_refund(first, 1, case_id=first.id)
+    await world.noted()
+    await appeal.handle.approve(FINANCE)
+    assert (await world.result(appeal)).outcome is Outcome.REJECTED_BY_PROVIDER
+    assert await world.effects(appeal) == 0
+    await world.assert_sound()
+
+
+@pytest.mark.parametrize("named", ["first", "appeal"])
+async def test_what_a_hand_gives_beside_an_appeal_that_was_paid_is_no_fault_in_the_books(
+    world: World, web: WebProcess, named: str
+) -> None:
+    first = await declined_case(world)
+    appeal = as_case(first, await first.handle.appeal(CUSTOMER, NEWS))
+    await world.until(appeal, Status.AWAITING_APPROVAL)
+    await appeal.handle.approve(FINANCE)
+    await world.until(appeal, Status.SETTLING)
+    case = {"first": first, "appeal": appeal}[named]
+    by_hand = await world.outside_refund(first, 1, case_id=case.id)
+    await world.noted()
+    found = case_id_for(CaseKind.EXCEPTION, by_hand)
+    assert f"link:{found}" in await world.steps(case)
+    await world.assert_sound()
 
 
 async def test_an_appeal_is_heard_once_however_many_ask(world: World) -> None:
@@ -367,6 +423,24 @@ async def test_what_is_left_is_paid_when_the_charge_was_refunded_in_part_meanwhi
     await world.advance_past(case, looks[0])
     again = await next_case(world, case)
     assert (await world.until(again, Status.SETTLING)).amount_minor == 2_684
+
+
+async def test_what_came_back_is_owed_less_what_was_given_by_hand_in_the_name_of_its_case(
+    world: World, web: WebProcess
+) -> None:
+    case = await opened(world, {"refund_behaviour": "silent"})
+    await case.handle.approve(LEAD)
+    await world.until(case, Status.SETTLING)
+    by_hand = await world.outside_refund(case, 1, case_id=case.id)
+    await world.noted()
+    assert f"link:{case_id_for(CaseKind.EXCEPTION, by_hand)}" in await world.steps(case)
+    await world.at_bank(case, status="failed")
+    again = await next_case(world, case)
+    row = await world.until(again, Status.SETTLING)
+    granted = (await world.row(case)).amount_minor
+    assert granted is not None
+    assert row.amount_minor == granted - 1
+    await world.assert_sound()
 
 
 async def test_finance_hears_when_what_came_back_can_no_more_be_paid(world: World) -> None:

@@ -211,24 +211,54 @@ async def test_an_event_of_an_unknown_type_or_case_is_kept_and_tells_nobody(
 def test_a_refund_that_names_a_case_of_another_form_is_one_made_outside(
     names: str, is_ours: bool, type: str
 ) -> None:
-    refund = {"id": "re_1", "status": "failed", "metadata": {"case_id": names}}
+    refund = {
+        "id": "re_1", "charge": "ch_1", "status": "failed", "metadata": {"case_id": names},
+    }  # fmt: skip
     told = read_event({"id": "evt_1", "type": type, "data": {"object": refund}})
     assert is_case_id(names) is is_ours
     if is_ours:
         is_news = type in NEWS_TYPES
-        assert (told.subject, told.state) == (names, RECEIVED if is_news else NOTHING_NEW)
+        about = (names, "ch_1", "re_1")
+        assert (told.about, told.state) == (about, RECEIVED if is_news else NOTHING_NEW)
     else:
-        assert (told.subject, told.state) == ("re_1", OUTSIDE)
+        assert (told.about, told.state) == (("re_1",), OUTSIDE)
 
 
 @pytest.mark.parametrize("status", ["pending", "succeeded", "failed", "canceled"])
 def test_a_refund_in_the_name_of_a_case_is_carried_to_it_unless_it_gave_nothing(
     status: str,
 ) -> None:
-    refund = {"id": "re_1", "status": status, "metadata": {"case_id": UNKNOWN}}
+    refund = {
+        "id": "re_1", "charge": "ch_1", "status": status, "metadata": {"case_id": UNKNOWN},
+    }  # fmt: skip
     told = read_event({"id": "evt_1", "type": CREATED, "data": {"object": refund}})
     gave = status in ("pending", "succeeded")
-    assert (told.subject, told.state) == (UNKNOWN, RECEIVED if gave else NOTHING_NEW)
+    about = (UNKNOWN, "ch_1", "re_1")
+    assert (told.about, told.state) == (about, RECEIVED if gave else NOTHING_NEW)
+
+
+@pytest.mark.parametrize(
+    ("previous", "state"),
+    [
+        ({"metadata": {}}, RECEIVED),
+        ({"metadata": {"case_id": UNKNOWN.replace("a", "b")}}, RECEIVED),
+        ({"receipt_number": None}, NOTHING_NEW),
+        ({}, NOTHING_NEW),
+        (None, NOTHING_NEW),
+    ],
+)
+def test_a_name_that_is_written_on_a_refund_later_is_news_to_its_case(
+    previous: dict[str, Any] | None, state: str
+) -> None:
+    refund = {
+        "id": "re_1", "charge": "ch_1", "status": "succeeded", "metadata": {"case_id": UNKNOWN},
+    }  # fmt: skip
+    data = {"object": refund, "previous_attributes": previous}
+    told = read_event({"id": "evt_1", "type": "refund.updated", "data": data})
+    assert (told.about, told.state) == ((UNKNOWN, "ch_1", "re_1"), state)
+    unnamed = {**data, "object": {**refund, "metadata": {}}}
+    told = read_event({"id": "evt_1", "type": "refund.updated", "data": unnamed})
+    assert (told.about, told.state) == (("re_1",), OUTSIDE), "as any refund that is none of ours"
 
 
 async def test_a_refund_whose_late_orderer_died_is_booked_by_the_providers_word(
@@ -250,6 +280,84 @@ async def test_a_refund_whose_late_orderer_died_is_booked_by_the_providers_word(
     assert (notice.topic, notice.body["to"]) == ("exception.outside_refund", "finance")
     assert (await world.row(case)).outcome is Outcome.DECLINED
     await world.assert_sound()
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["settling", "ended"])
+async def test_a_second_refund_in_the_name_of_a_case_is_booked_beside_its_own(
+    world: World, web: WebProcess, is_over: bool
+) -> None:
+    """Metadata that a person or another tool copied; then that one comes back, and no other."""
+    case = await world.open_settling(SILENT, amount_minor=4_000)
+    if is_over:
+        await world.at_bank(case, reference=REFERENCE)
+        await world.result(case)
+    second = await world.outside_refund(case, 700, case_id=case.id)
+    await world.noted()
+    found = case_id_for(CaseKind.EXCEPTION, second)
+    assert f"link:{found}" in await world.steps(case)
+    assert await moved(world, found) == [("outside", second)]
+    await world.stack.control(f"refunds/{second}", {"status": "failed"})
+    for _ in range(2):
+        await world.noted()
+    assert await moved(world, case_id_for(CaseKind.EXCEPTION, f"{second}:failed")) == [
+        ("reversal", second)
+    ]
+    own = await world.refund_id(case)
+    assert await moved(world, case.id) == [("hold", ""), ("post", own)], "nothing was sent back"
+    if not is_over:
+        assert (await world.row(case)).status is Status.SETTLING
+        await world.at_bank(case, reference=REFERENCE)
+    assert (await world.result(case)).outcome is Outcome.REFUNDED
+    await world.assert_sound()
+
+
+async def test_a_refund_made_by_hand_for_a_case_that_waits_is_booked_once_it_ends_without(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_decided(amount_minor=MEDIUM)
+    by_hand = await world.outside_refund(case, MEDIUM, case_id=case.id)
+    await world.delivered()
+    found = case_id_for(CaseKind.EXCEPTION, by_hand)
+    assert len(await world.inbox(RECEIVED)) == 1, "the case may yet take it for its own"
+    await case.handle.decline(LEAD)
+    await world.result(case)
+    await world.noted()
+    assert await moved(world, found) == [("outside", by_hand)]
+    assert f"link:{found}" in await world.steps(case)
+    await world.assert_sound()
+
+
+async def test_a_refund_of_another_charge_in_the_name_of_a_case_that_waits_is_booked_at_once(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_decided(amount_minor=MEDIUM)
+    other = await world.open_decided(amount_minor=MEDIUM)
+    by_hand = await world.outside_refund(other, 100, case_id=case.id)
+    await world.noted()
+    assert await moved(world, case_id_for(CaseKind.EXCEPTION, by_hand)) == [("outside", by_hand)]
+    assert not any(step.startswith("link:") for step in await world.steps(case))
+
+
+async def test_a_refund_made_by_hand_for_a_case_that_is_then_approved_is_the_cases_own(
+    world: World, web: WebProcess
+) -> None:
+    case = await world.open_decided(amount_minor=MEDIUM)
+    by_hand = await world.outside_refund(case, MEDIUM, case_id=case.id)
+    await world.delivered()
+    await case.handle.approve(LEAD)
+    await world.until(case, Status.SETTLING)
+    await world.noted()
+    assert await world.refund_id(case) == by_hand
+    assert await moved(world, case.id) == [("hold", ""), ("post", by_hand)]
+    assert await moved(world, case_id_for(CaseKind.EXCEPTION, by_hand)) == []
+    assert await world.inbox(OUTSIDE) == []
+    await world.assert_sound()
+
+
+async def moved(world: World, case_id: str) -> list[tuple[str, str]]:
+    async with world.stack.books.reading() as reading:
+        found = await reading.ledger_transactions(case_id)
+    return [(x.kind.value, x.provider_id) for x in found]
 
 
 async def test_that_an_order_of_ours_was_created_is_no_news_for_its_case(
@@ -289,7 +397,8 @@ async def test_an_event_of_another_api_version_is_not_judged_by_its_snapshot(
     case = await world.open_settling(SILENT)
     await world.calm(case)
     id = f"evt_{case.id}"
-    body = event_of(case, id, status="succeeded", api_version=version)
+    refund = await world.refund_id(case)
+    body = event_of(case, id, refund=refund, status="succeeded", api_version=version)
     assert await post(world, web, body, at=int(time.time())) == 200
     async with asyncio.timeout(10):
         while await state_of(world, id) == "received":  # noqa: ASYNC110
@@ -321,7 +430,10 @@ async def test_events_written_down_before_a_restart_are_carried_after_it(
     async with world.stack.books.transaction() as tx:
         now = (await world.row(case)).opened_at
         await tx.take_inbox(
-            event_id="evt_before_restart", event_type="refund.updated", object_ids=[case.id], at=now
+            event_id="evt_before_restart",
+            event_type="refund.updated",
+            object_ids=[case.id, await world.refund_id(case)],
+            at=now,
         )
     await web.start()
     assert (await world.result(case)).outcome is Outcome.REFUNDED
@@ -335,23 +447,25 @@ async def test_an_event_that_cannot_be_carried_yet_does_not_hold_up_those_behind
     carried: list[str] = []
 
     class Halting(Postman):
-        async def carry(self, event_id: str, event_type: str, subject: str) -> str:
-            if subject == "first":
+        async def carry(self, event_id: str, event_type: str, about: Sequence[str]) -> str:
+            if about[0] == "first":
                 raise OSError("the database is away")
             await inbox.finish(event_id, "told")
-            carried.append(subject)
+            carried.extend(about)
             return "told"
 
     now = datetime(2026, 12, 1, tzinfo=UTC)
-    for subject in ("first", "second"):
-        await inbox.take(f"evt_{subject}", "refund.updated", subject, now, "received")
+    stuck = [f"evt_{n:03}" for n in range(150)]  # more than one page of them
+    for id in stuck:
+        await inbox.take(id, "refund.updated", ("first",), now, "received")
+    await inbox.take("evt_last", "refund.updated", ("second",), now, "received")
     running = asyncio.create_task(Halting(inbox, world.stack.temporal, idle_seconds=0.01).run())
     async with asyncio.timeout(10):
         while not carried:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert not running.done()
     running.cancel()
-    assert [row.event_id for row in await inbox.waiting()] == ["evt_first"]
+    assert [row.event_id for row in await inbox.waiting()] == stuck[:100]
     assert carried == ["second"]
 
 
@@ -601,13 +715,14 @@ def event_of(
     type: str = "refund.updated",
     *,
     named: bool = True,
+    refund: str = "re_1",
     status: str = "failed",
     **fields: str,
 ) -> bytes:
     """``named``: by the metadata that our orders carry; ``fields`` are the event's own."""
     metadata = {"case_id": case.id if case else UNKNOWN} if named else {}
-    refund = {"id": "re_1", "status": status, "metadata": metadata}
-    event = {"id": event_id, "object": "event", "type": type, "data": {"object": refund}, **fields}
+    data = {"object": {"id": refund, "status": status, "metadata": metadata}}
+    event = {"id": event_id, "object": "event", "type": type, "data": data, **fields}
     return json.dumps(event).encode()
 
 

@@ -29,15 +29,17 @@ from audit.verify import verify
 from client import CaseHandle, Client
 from domain.actors import Actor
 from domain.canonical import plain
-from domain.cases import EventKind, Status
+from domain.cases import Status
+from domain.linked import ALTERNATIVE_STEP, APPEAL_STEP
 from domain.refunds import RefundResult
 from ledger import tables as t
 from ledger.projection import CaseRow
 from ledger.records import StoredEvent
 from settings import ROOT
 from simulation.clock import CaseClock
+from simulation.processes import HeldPort
 from tests.referee import Referee
-from tests.stack import SIGNING_KEY, WEBHOOK_SECRET, Stack, free_port, running_stack
+from tests.stack import SIGNING_KEY, WEBHOOK_SECRET, Stack, running_stack
 from tests.workflows.builders import LEAD, a_charge, a_request
 
 POLICIES = Path(__file__).resolve().parent / "policies"
@@ -287,7 +289,7 @@ async def chain_of(world: World, case: Case) -> list[Case]:
     chain = [case]
     for each in chain:  # those that follow are appended meanwhile
         for event in await world.events(each):
-            if event.kind is EventKind.LINKED:
+            if event.step in (APPEAL_STEP, ALTERNATIVE_STEP):
                 handle = world.client.case(event.body["case_id"])
                 chain.append(Case(handle, case.customer, case.charge))
     return chain
@@ -376,7 +378,8 @@ class WebProcess:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.port = free_port()
+        self._held = HeldPort()
+        self.port = self._held.number
         self.url = f"http://127.0.0.1:{self.port}"
         self._endpoint = ""
         self._process: subprocess.Popen[bytes] | None = None
