@@ -12,7 +12,7 @@ from typing import Any
 
 from domain.cases import ASKED_IN_VAIN
 from domain.errors import InvalidRequest
-from domain.money import Money, refundable_remainder, tax_share, total
+from domain.money import Money, refundable_remainder, smallest_step, tax_share, total
 from domain.provider import ChargeFacts, ProviderRefund
 from domain.refunds import DecideInput, RefundRequest
 from ledger.evidence import Inquiry, inquiry_of
@@ -73,6 +73,13 @@ def asked_amount(request: RefundRequest, charge: ChargeFacts, remainder: Money) 
             "amount_minor",
             f"{amount} is more than what is left",
             f"1 to {remainder.amount_minor} ({remainder})",
+        )
+    if not amount.is_in_steps and amount != remainder:
+        step = smallest_step(amount.currency)
+        raise InvalidRequest(
+            "amount_minor",
+            f"the provider takes no {amount}",
+            f"a multiple of {step}, or all that is left ({remainder})",
         )
     return amount
 

@@ -1,8 +1,9 @@
 """Amounts: integers in minor units with their currency. The only place that calculates them.
 
-Exponents follow ISO 4217 (list one, 2024-06): most currencies have two decimals, some none,
-some three. Percentages are basis points (1 bps = 1/10,000) and every rounding is named by
-the caller.
+Minor units are the provider's. Exponents follow ISO 4217 (list one, 2024-06): most currencies
+have two decimals, some none, some three; ``ugx``, which has none any more, has two there
+(docs.stripe.com/currencies, special cases). Percentages are basis points (1 bps = 1/10,000) and
+every rounding is named by the caller.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ ZERO_DECIMALS = frozenset(
         "mga",
         "pyg",
         "rwf",
-        "ugx",
         "vnd",
         "vuv",
         "xaf",
@@ -35,6 +35,9 @@ ZERO_DECIMALS = frozenset(
     ]
 )
 THREE_DECIMALS = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
+
+WHOLE_UNITS = frozenset(["isk", "ugx"])
+"""Currencies written with two decimals, of which the provider takes no others than 00."""
 
 LARGEST_MINOR = 10**15
 """Amounts beyond this are refused as input: no charge of a provider comes near it."""
@@ -45,6 +48,14 @@ def exponent(currency: str) -> int:
     if currency in ZERO_DECIMALS:
         return 0
     return 3 if currency in THREE_DECIMALS else 2
+
+
+def smallest_step(currency: str) -> int:
+    """In how many minor units the provider takes an amount: whole units of ``isk`` and ``ugx``, and
+    three-decimal currencies with a 0 at the end (docs.stripe.com/currencies)."""
+    if currency in WHOLE_UNITS:
+        return 100
+    return 10 if currency in THREE_DECIMALS else 1
 
 
 class Rounding(StrEnum):
@@ -86,6 +97,11 @@ class Money(BaseModel):
     def to_decimal(self) -> Decimal:
         """Major units, exactly."""
         return Decimal(self.amount_minor).scaleb(-exponent(self.currency))
+
+    @property
+    def is_in_steps(self) -> bool:
+        """Whether it is a multiple of the currency's :func:`smallest_step`."""
+        return self.amount_minor % smallest_step(self.currency) == 0
 
     def _same(self, other: Money) -> None:
         if self.currency != other.currency:

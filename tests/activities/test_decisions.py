@@ -80,3 +80,19 @@ async def test_a_case_that_waited_for_its_customer_past_its_calendar_ends_and_it
     assert (await office.row(asking)).outcome is Outcome.EXPIRED
     told = (await office.notices(asking))["case.undecided", "desk"]
     assert "publish a newer calendar" in told["message"]
+
+
+@pytest.mark.parametrize(("amount", "is_taken"), [(5_119, False), (5_120, True), (5_121, False)])
+async def test_an_amount_that_the_provider_would_not_take_is_refused_before_anybody_approves_it(
+    office: Office, amount: int, is_taken: bool
+) -> None:
+    place = await office.a_charge(currency="kwd", amount=50_000)
+    asked = {"amount_minor": amount, "currency": "kwd"}
+    if is_taken:
+        assert (await office.decided(place, **asked)).made.amount.amount_minor == amount
+        return
+    with pytest.raises(ApplicationError, match="the provider takes no") as refused:
+        await office.decided(place, **asked)
+    field, _, allowed = refused.value.details
+    assert field == "amount_minor"
+    assert allowed.startswith("a multiple of 10, or all that is left")

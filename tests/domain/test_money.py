@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from domain.cases import Language
 from domain.money import (
     LARGEST_MINOR,
     Money,
@@ -18,9 +19,12 @@ from domain.money import (
     exponent,
     refundable_remainder,
     smallest,
+    smallest_step,
     tax_share,
     total,
 )
+from domain.texts import money_in_words
+from sandbox.currencies import may_be_charged
 
 CURRENCIES = st.sampled_from(["usd", "eur", "jpy", "kwd", "krw", "mxn"])
 MINOR = st.integers(min_value=-(10**12), max_value=10**12)
@@ -103,7 +107,7 @@ def test_halves_and_what_lies_beside_them_are_rounded_by_name(
 
 
 ZERO, THREE = (
-    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf",
+    "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf",
     "bhd jod kwd omr tnd",
 )
 
@@ -116,6 +120,24 @@ def test_a_currency_has_the_decimals_that_the_unicode_consortium_gives_it(
 ) -> None:
     for code in codes.split():
         assert exponent(code) == decimals == get_currency_precision(code.upper()), code
+
+
+def test_a_currency_that_lost_its_decimals_is_counted_and_said_as_the_provider_does() -> None:
+    owed = Money(amount_minor=500_000, currency="ugx")
+    assert owed.to_decimal() == 5_000
+    assert money_in_words(owed, Language.EN) == "UGX5,000"
+
+
+@pytest.mark.parametrize(
+    ("currency", "step"),
+    [("usd", 1), ("jpy", 1), ("kwd", 10), ("tnd", 10), ("isk", 100), ("ugx", 100)],
+)
+def test_amounts_go_in_the_steps_that_the_provider_takes(currency: str, step: int) -> None:
+    assert smallest_step(currency) == step
+    amounts = [Money(amount_minor=n, currency=currency) for n in range(1, 301)]
+    taken = [amount.amount_minor for amount in amounts if amount.is_in_steps]
+    assert taken == list(range(step, 301, step))
+    assert taken == [n for n in range(1, 301) if may_be_charged(n, currency)], "as its double does"
 
 
 @pytest.mark.parametrize(
