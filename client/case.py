@@ -43,7 +43,7 @@ from domain.messages import (
     Evidence,
     Transfer,
 )
-from domain.refunds import RefundResult
+from domain.refunds import RefundRequest, RefundResult
 from ledger.evidence import inquiry_of, kept_already
 from ledger.linked import way_taken
 from ledger.projection import CaseRow, slots_of
@@ -325,7 +325,7 @@ class CaseHandle:
         Possible once, within the policy's time, with something new in ``text``, and not beside an
         offer that was taken. Whoever said no is kept from deciding again. Raises :class:`Refused`
         with who said no, until when it could be appealed, or by which case it was; the attempt is
-        on record.
+        on record. The same words of the same person again are the same appeal.
         """
         attempt = self._attempt(DeskAction.APPEAL, by, click_id)
         await attempt.checked("text", text)
@@ -338,7 +338,7 @@ class CaseHandle:
             message = "text: is what was said before; allowed: what is new since the no"
             await attempt.refuse(RefusalCode.INVALID, message)
         request = appeal_request(opened, stored.decision.facts, by, text)
-        await self._in_time(attempt, closing, "appeal_until", case_id_of(request))
+        await self._in_time(attempt, closing, "appeal_until", request)
         return await self.client.open_request(request)
 
     async def accept(self, by: Actor, way: RefundMethod, *, click_id: str = "") -> CaseHandle:
@@ -346,7 +346,8 @@ class CaseHandle:
 
         Possible once, while the offer stands, and not beside an appeal that may yet succeed. What
         was approved and came back from the bank is paid without asking again; after a refusal the
-        policy decides anew. Raises :class:`Refused`; the attempt is on record.
+        policy decides anew. Raises :class:`Refused`; the attempt is on record. The same person's
+        yes again is the same case.
         """
         attempt = self._attempt(DeskAction.ACCEPT, by, click_id)
         row = await attempt.checked()
@@ -363,7 +364,7 @@ class CaseHandle:
             way,
             stored.authority(row.charge) if came_back else None,
         )
-        await self._in_time(attempt, closing, "alternative_until", case_id_of(request))
+        await self._in_time(attempt, closing, "alternative_until", request)
         return await self.client.open_request(request)
 
     async def _to_go_on(self, attempt: Attempt) -> tuple[CaseEvent, CaseEvent, StoredDecision]:
@@ -380,7 +381,7 @@ class CaseHandle:
         return opened, closing, stored
 
     async def _in_time(
-        self, attempt: Attempt, closing: CaseEvent, until: str, next_id: str
+        self, attempt: Attempt, closing: CaseEvent, until: str, request: RefundRequest
     ) -> None:
         last = closing.body.get(until)
         if last is None:
@@ -391,7 +392,10 @@ class CaseHandle:
             linked = await reading.event(self.case_id, step)
             other = await way_taken(reading, self.case_id)
         if linked is not None:
-            message = f"it goes on as {next_id} since {linked.occurred_at:%Y-%m-%d %H:%M} UTC"
+            goes_on_as = linked.body["case_id"]
+            if goes_on_as == case_id_of(request) and await self.client.was_asked(request):
+                return  # said again: it may be that nobody heard the first answer
+            message = f"it goes on as {goes_on_as} since {linked.occurred_at:%Y-%m-%d %H:%M} UTC"
             await attempt.refuse(RefusalCode.ALREADY_DECIDED, message)
         if other is not None:
             why, allowed = why_no_other_way(other)

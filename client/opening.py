@@ -257,11 +257,20 @@ class Client:
             conflict=conflict,
         )
 
+    async def was_asked(self, request: RefundRequest) -> bool:
+        """Whether this very request is known: the same words of the same person (``text`` in the
+        clear)."""
+        async with self.books.reading() as reading:
+            registered = await reading.request(request.request_id)
+        return registered is not None and registered.body_hash == self._body_hash(request)
+
+    def _body_hash(self, request: RefundRequest) -> str:
+        # The text goes into the hash by a keyed digest, so that the row tells nothing of it.
+        return request.body_hash(self.keyring.lookup_hash(request.text) if request.text else "")
+
     async def _register(self, case_id: str, request: RefundRequest) -> bool:
         """Whether the request is new. Raises :class:`Refused` when its id stands for another."""
-        # The text goes into the hash by a keyed digest, so that the row tells nothing of it.
-        text = self.keyring.lookup_hash(request.text) if request.text else ""
-        body_hash = request.body_hash(text)
+        body_hash = self._body_hash(request)
         async with self.books.transaction() as tx:
             registered = await _registered(tx, request, body_hash)
         if registered.body_hash != body_hash and (request.appeal_of or request.alternative_to):

@@ -15,7 +15,11 @@ from itertools import count
 from typing import Any
 from weakref import WeakValueDictionary
 
-from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import (
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.approvals import Answer
@@ -93,6 +97,8 @@ async def _answer(
     try:
         done, _ = await asyncio.wait([asked], timeout=ANSWERED.total_seconds())
         return asked.result() if done else None
+    except WorkflowUpdateRPCTimeoutOrCancelledError:
+        return None
     except RPCError as error:
         if not _is_turned_away(error):
             raise

@@ -13,9 +13,9 @@ from rich.markup import escape
 
 from commands.one_case import past_sending, tell, the_case, whole_id
 from commands.options import As, AsJson, By, CaseId, ClickId, Digest, Note, Zone, known_form
-from commands.running import DONE, opened_books, run, with_client
+from commands.running import DONE, REFUSED, opened_books, run, with_client
 from domain.actors import Actor, Role
-from domain.cases import Channel, Desk, Direction
+from domain.cases import Channel, Desk, Direction, Outcome
 from domain.decisions import RefundMethod
 from domain.errors import InvalidRequest
 from files import PRIVATE, write_whole
@@ -57,8 +57,9 @@ async def _go_on(
             await handle.decided()
             await past_sending(handle)
         async with client.books.reading() as reading:
-            await tell(reading, await the_case(reading, handle.case_id), as_json)
-        return DONE
+            case = await the_case(reading, handle.case_id)
+            await tell(reading, case, as_json)
+        return REFUSED if case.outcome is Outcome.REFUSED else DONE
 
     return await with_client(work)
 

@@ -194,6 +194,20 @@ def test_a_yes_is_refused_to_who_may_not_and_kept_for_who_may(dev: Dev) -> None:
     ]  # fmt: skip
 
 
+def test_a_no_is_appealed_once_and_said_again_it_is_the_same_appeal(dev: Dev) -> None:
+    case_id = ask(dev, "cli-appeal", charge="ch_6584_VQMYT_04", amount="2000").json["case_id"]
+    assert dev.command("decline", case_id, "--by", "bo", "--as", "agent").code == 0
+    appeal = ("appeal", case_id, "--as", "customer", "--text", "the receipt shows it", "--json")
+    first = dev.command(*appeal, "--by", "customer-1")
+    assert (first.code, first.json["status"]) == (0, "awaiting_approval")
+    assert first.json["case_id"] != case_id
+    again = dev.command(*appeal, "--by", "customer-1")
+    assert (again.code, again.json["case_id"]) == (0, first.json["case_id"])
+    other = dev.command(*appeal, "--by", "customer-2")
+    assert (other.code, other.json["why"]) == (1, "already_decided")
+    assert f"it goes on as {first.json['case_id']} since" in other.json["message"]
+
+
 def test_a_request_can_be_withdrawn_while_nothing_is_ordered(dev: Dev) -> None:
     case_id = ask(dev, "cli-back", charge="ch_6584_VQMYT_05").json["case_id"]
     assert dev.command("withdraw", case_id, "--by", "cli", "--as", "service").code == 0

@@ -8,7 +8,11 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import (
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -23,6 +27,7 @@ CLOSING = RPCError(
     "workflow update was aborted by closing workflow", RPCStatusCode.UNAVAILABLE, b""
 )
 AWAY = RPCError("connection refused", RPCStatusCode.UNAVAILABLE, b"")
+OUT_OF_TIME = WorkflowUpdateRPCTimeoutOrCancelledError()
 TOO_EARLY = WorkflowUpdateFailedError(ApplicationError("not yet"))
 
 
@@ -80,7 +85,7 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "PAUSES", (0.001, 0.01))
 
 
-@pytest.mark.parametrize("first", [FULL, ABORTED, None, TOO_EARLY], ids=str)
+@pytest.mark.parametrize("first", [FULL, ABORTED, OUT_OF_TIME, None, TOO_EARLY], ids=repr)
 async def test_who_is_turned_away_or_hears_nothing_sends_the_same_message_again(
     first: Exception | None,
 ) -> None:
@@ -90,7 +95,7 @@ async def test_who_is_turned_away_or_hears_nothing_sends_the_same_message_again(
     assert case.under_way == 0
 
 
-@pytest.mark.parametrize("answer", [FULL, CLOSING, None], ids=str)
+@pytest.mark.parametrize("answer", [FULL, CLOSING, OUT_OF_TIME, None], ids=repr)
 async def test_who_speaks_to_a_case_that_is_over_does_not_wait_for_its_answer(
     answer: Exception | None,
 ) -> None:
@@ -104,7 +109,7 @@ async def test_an_answer_counts_also_when_the_case_is_over() -> None:
     assert await ask(FakeCase(RECORDED), is_over=True) == RECORDED
 
 
-@pytest.mark.parametrize("answer", [FULL, None], ids=str)
+@pytest.mark.parametrize("answer", [FULL, OUT_OF_TIME, None], ids=repr)
 async def test_whoever_gets_no_answer_in_their_time_is_told_so(answer: Exception | None) -> None:
     with pytest.raises(NoTurn, match="no answer in"):
         await ask(FakeCase(answer))

@@ -150,7 +150,8 @@ class Life:
         except InvalidRequest:
             self.lived.invalid[request_id] += 1
         else:
-            self.lived.cases.append(self._as_case(handle.case_id))
+            if handle.case_id not in {case.id for case in self.lived.cases}:
+                self.lived.cases.append(self._as_case(handle.case_id))
 
     async def _live_through(self, case: Case, turns: Sequence[Turn]) -> None:
         self.case, self.time = case, await CaseTime.of(self.world, case)

@@ -213,6 +213,25 @@ async def test_an_appeal_is_heard_once_however_many_ask(world: World) -> None:
     assert again.id in no.value.message
 
 
+async def test_who_did_not_hear_the_answer_appeals_again_and_it_is_the_same_appeal(
+    world: World,
+) -> None:
+    case = await refused_case(world)
+    first = await case.handle.appeal(CUSTOMER, NEWS)
+    await first.decided()
+    assert (await case.handle.appeal(CUSTOMER, NEWS)).case_id == first.case_id
+    for by, text in ((SERVICE, NEWS), (CUSTOMER, f"{NEWS} And more.")):
+        with pytest.raises(Refused, match=f"it goes on as {first.case_id} since") as no:
+            await case.handle.appeal(by, text)
+        assert no.value.code == RefusalCode.ALREADY_DECIDED
+    await first.decline(FINANCE)
+    await world.result(as_case(case, first))
+    again = await case.handle.appeal(CUSTOMER, NEWS)
+    row = await again.decided()
+    assert (again.case_id, row.outcome) == (first.case_id, Outcome.DECLINED)
+    await world.assert_sound()
+
+
 async def test_a_no_to_an_appeal_is_final(world: World) -> None:
     case = await declined_case(world)
     again = as_case(case, await case.handle.appeal(CUSTOMER, NEWS))
@@ -322,12 +341,14 @@ async def test_the_engine_judges_an_appeals_time_by_the_case(
 
 async def test_what_a_refusal_offers_is_taken_once(world: World) -> None:
     case = await refused_case(world)
-    taken = as_case(case, await case.handle.accept(CUSTOMER, CREDIT))
-    assert (await world.result(taken)).outcome is Outcome.CREDITED
+    for _ in range(2):  # the second time because nobody heard the first answer
+        taken = as_case(case, await case.handle.accept(CUSTOMER, CREDIT))
+        assert (await world.result(taken)).outcome is Outcome.CREDITED
     assert await world.effects(taken) == 1
     with pytest.raises(Refused) as no:
-        await case.handle.accept(CUSTOMER, CREDIT)
+        await case.handle.accept(SERVICE, CREDIT)
     assert no.value.code == RefusalCode.ALREADY_DECIDED
+    assert taken.id in no.value.message
     await world.assert_sound()
 
 
@@ -384,7 +405,7 @@ async def test_money_that_came_back_is_tried_again_and_then_offered_as_credit(
     credited = as_case(case, await again.handle.accept(SERVICE, CREDIT))
     assert (await world.result(credited)).outcome is Outcome.CREDITED
     with pytest.raises(Refused) as no:
-        await again.handle.accept(SERVICE, CREDIT)
+        await again.handle.accept(CUSTOMER, CREDIT)
     assert no.value.code == RefusalCode.ALREADY_DECIDED
     await world.assert_sound()
 
