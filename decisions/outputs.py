@@ -419,7 +419,7 @@ def _computation(
                 numerator = (times(facts) if times else 1) * (bps(facts) if bps else 1)
                 denominator = 10_000 if bps else 1
                 value = (
-                    value.times_ratio(numerator, denominator, rounding)
+                    value.times_ratio(numerator, denominator, rounding, in_steps=bps is not None)
                     if kind.kind == "money"
                     else divide(value * numerator, denominator, rounding)
                 )

@@ -137,17 +137,19 @@ class Money(BaseModel):
         """``bps`` basis points of this amount."""
         return self.times_ratio(bps, 10_000, rounding)
 
-    def times_ratio(self, numerator: int, denominator: int, rounding: Rounding) -> Money:
-        """This amount x ``numerator`` / ``denominator`` in exact arithmetic, rounded once.
+    def times_ratio(
+        self, numerator: int, denominator: int, rounding: Rounding, *, in_steps: bool = False
+    ) -> Money:
+        """This amount x ``numerator`` / ``denominator`` in exact arithmetic, rounded once: to a
+        minor unit, or ``in_steps`` that the provider takes (:func:`smallest_step`).
 
         Raises ``ValueError`` when the denominator is not positive.
         """
         if denominator <= 0:
             raise ValueError("a ratio needs a positive denominator")
-        return Money(
-            amount_minor=divide(self.amount_minor * numerator, denominator, rounding),
-            currency=self.currency,
-        )
+        step = smallest_step(self.currency) if in_steps else 1
+        steps = divide(self.amount_minor * numerator, denominator * step, rounding)
+        return Money(amount_minor=steps * step, currency=self.currency)
 
     def allocate(self, weights: Sequence[int]) -> list[Money]:
         """Split by integer ``weights`` so that the parts sum exactly to this amount.

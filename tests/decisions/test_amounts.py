@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,14 @@ outputs:
 rules:
   - {id: ALL, why: all, when: {}, then: {cap: CAP, many: MANY}}
 """
+
+
+BY_NAME = {
+    Rounding.HALF_EVEN: ROUND_HALF_EVEN,
+    Rounding.HALF_UP: ROUND_HALF_UP,
+    Rounding.DOWN: ROUND_DOWN,
+    Rounding.UP: ROUND_CEILING,
+}
 
 
 def pack_with(cap: str, many: str = "0") -> Pack:
@@ -59,6 +69,27 @@ def test_a_share_is_rounded_once_by_its_name(rounding: str, amounts: list[tuple[
     for amount, half in amounts:
         cell = f"{{of: price, bps: 5000, round: {rounding}}}"
         assert cap(cell, money(amount)) == money(half)
+
+
+def test_a_multiple_needs_no_rounding_and_has_none() -> None:
+    assert cap("{of: price, times: 3}", money(14, "kwd")) == money(42, "kwd")
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "halves"),
+    [
+        ("kwd", 5_130, {"half_even": 2_560, "half_up": 2_570, "down": 2_560, "up": 2_570}),
+        ("kwd", 5_140, {"half_even": 2_570, "half_up": 2_570, "down": 2_570, "up": 2_570}),
+        ("isk", 700, {"half_even": 400, "half_up": 400, "down": 300, "up": 400}),
+        ("ugx", 500, {"half_even": 200, "half_up": 300, "down": 200, "up": 300}),
+    ],
+)
+def test_a_share_is_one_that_the_provider_takes(
+    currency: str, amount: int, halves: dict[str, int]
+) -> None:
+    for rounding, half in halves.items():
+        cell = f"{{of: price, bps: 5000, round: {rounding}}}"
+        assert cap(cell, money(amount, currency)) == money(half, currency)
 
 
 def test_the_steps_are_taken_in_one_order_whatever_the_order_written() -> None:
@@ -151,12 +182,14 @@ def test_whole_numbers_are_computed_too() -> None:
     st.integers(0, 50),
     st.integers(0, 20_000),
     st.sampled_from(list(Rounding)),
-    st.sampled_from(["usd", "krw", "kwd"]),
+    st.sampled_from([("usd", 1), ("krw", 1), ("kwd", 10), ("isk", 100)]),
 )
 def test_a_computed_amount_equals_exact_arithmetic(
-    amount: int, months: int, share: int, rounding: Rounding, currency: str
+    amount: int, months: int, share: int, rounding: Rounding, unit: tuple[str, int]
 ) -> None:
+    currency, step = unit
     cell = f"{{of: price, times: months, bps: share, round: {rounding.value}}}"
     got = cap(cell, money(amount, currency), months=months, share=share)
-    exact = money(amount * months, currency).share(share, rounding)
-    assert got == exact
+    steps = Decimal(amount * months * share) / (10_000 * step)
+    exact = int(steps.quantize(Decimal(1), rounding=BY_NAME[rounding])) * step
+    assert got == money(exact, currency)
