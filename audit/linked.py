@@ -29,10 +29,10 @@ async def check_linked(
     reading: Reading, file: CaseFile, found: Findings, now: datetime | None
 ) -> None:
     """I13: the case that an appeal or an alternative names, names it in turn, and has ended. I4:
-    money that moved on another case's decision moved on exactly that one, with its approvals; of
-    what was granted once, no more moved than that; and a claim is given one way only. I5: nobody
-    who said no, or asked, decided what follows. I6: what a case owes at its end is paid by
-    another, by ``now``, or finance was told why it cannot be.
+    money that moved on another case's decision moved on exactly that one, of the same charge and
+    customer, with its approvals; of what was granted once, no more moved than that; and a claim is
+    given one way only. I5: nobody who said no, or asked, decided what follows. I6: what a case owes
+    at its end is paid by another, by ``now``, or finance was told why it cannot be.
     """
     if not file.is_legible or not file.events or file.events[0].kind is not EventKind.OPENED:
         return
@@ -134,6 +134,11 @@ async def _check_authority(
     }
     if made["digest"] != authority.approval_digest or {s["id"] for s in made["slots"]} - said_yes:
         _add(found, "I4", file, f"money moved on what was not approved in {authority.case_id}")
+    case, mine = await reading.case(authority.case_id), file.events[0].body
+    of = None if case is None else (case.customer, case.charge, case.charge)
+    granted = Money.model_validate(made["amount"])
+    if of != (mine["customer"], mine["charge"], authority.charge) or granted != authority.amount:
+        _add(found, "I4", file, f"money moved on what {authority.case_id} decided of another thing")
 
 
 def _add(found: Findings, invariant: str, file: CaseFile, sentence: str) -> None:

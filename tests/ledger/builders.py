@@ -258,11 +258,16 @@ class Refund:
         await tx.keep_policy("refund", 3, POLICY_HASH, POLICY_TEXT)
         told = {"captured": self.captured, "remainder": self.remainder}
         facts = {"age_days": 3} | {name: plain(said) for name, said in told.items() if said}
-        await tx.record_decision(
-            case_id=self.case_id, step="decide", decision=decision(facts=facts), outcome={}, at=AT
-        )
         body = decided_body(
             amount=self.amount, method=self.method, slots=[slot(id) for id in self.slots]
+        )
+        made = plain({name: body[name] for name in ("amount", "digest", "slots")})
+        await tx.record_decision(
+            case_id=self.case_id,
+            step="decide",
+            decision=decision(facts=facts),
+            outcome={"made": made},
+            at=AT,
         )
         await tx.append_event(self.event(EventKind.DECIDED, body, 0))
         await tx.post(postings.hold(self.case_id, "hold", self.amount, AT))

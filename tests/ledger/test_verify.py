@@ -237,6 +237,36 @@ async def test_money_that_moves_on_a_decision_that_was_not_made_is_found(
     }
 
 
+@pytest.mark.parametrize(
+    ("thing", "said"),
+    [
+        ({}, {}),
+        ({"customer": "cus_bob"}, {}),
+        ({"charge": "ch_2"}, {}),
+        ({}, {"charge": "ch_2"}),
+        ({}, {"amount": usd(2501)}),
+    ],
+)
+async def test_money_that_moves_on_the_decision_of_another_thing_is_found(
+    thing: dict[str, Any], said: dict[str, Any], sqlite_books: Books
+) -> None:
+    first = replace(REFUND, slots=())
+    await written(sqlite_books, first.open_and_decide, first.accept, first.fail)
+    async with sqlite_books.reading() as reading:
+        stored = await reading.decision(first.case_id)
+    assert stored is not None
+    authority = stored.authority("ch_1").model_copy(update=said)
+    second = replace(REFUND, case_id="refund-b", provider_id="re_2", slots=(), **thing)
+    body = {"request_id": "b", "authorised_by": authority.model_dump(mode="json"), **thing}
+    begin = opened("refund-b", **body)
+    report = await written(
+        sqlite_books, lambda tx: tx.append_event(begin), second.open_and_decide, second.accept
+    )
+    sentence = "money moved on what refund-a decided of another thing"
+    found = [f.invariant for f in report.findings if f.sentence == sentence]
+    assert found == (["I4"] if thing or said else [])
+
+
 async def test_money_that_a_rule_moves_needs_no_approval(sqlite_books: Books) -> None:
     await replace(REFUND, slots=()).refunded(sqlite_books)
     assert (await verify(sqlite_books)).is_clean
