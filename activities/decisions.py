@@ -54,7 +54,7 @@ from domain.decisions import Decision, RefundMethod, RefundVerdict
 from domain.errors import InvalidRequest
 from domain.evidence import Information
 from domain.linked import ALTERNATIVE_REFUSED, alternative_id, attributes_in, request_of
-from domain.money import Money
+from domain.money import Money, smallest_step
 from domain.provider import ChargeFacts
 from domain.refunds import (
     CONCESSION_REASONS,
@@ -144,7 +144,8 @@ class Decisions(DecisionActivities):
                 return await progress_of(tx.reading, asked.case_id)
             remainder = await remainder_of(tx.reading, charge)
             amount = asked_amount(request, charge, remainder)
-            if request.alternative_to is not None and request.authorised_by is not None:
+            goes_on = request.alternative_to is not None or request.appeal_of is not None
+            if goes_on and request.authorised_by is not None:
                 amount = min(amount, await left_of(tx.reading, request.authorised_by))
             await check_authority(tx.reading, request, amount)
             # in time or not was judged when the case began
@@ -156,6 +157,7 @@ class Decisions(DecisionActivities):
             )
             decision = _decision(pack, {**facts, **counted, **attributes}, asked.now)
             made = _refund_decision(asked, pack, decision, judges)
+            _must_be_payable(made, remainder)
             if made.verdict is RefundVerdict.ASK:
                 made = _if_it_may_ask(made, await inquiry_before(tx.reading, asked))
             tax = await tax_share_of(tx.reading, request, charge, remainder, made.amount)
@@ -303,6 +305,21 @@ def _must_have_dates(made: RefundDecision, pack: Pack, now: datetime) -> None:
         settlement = pack.settlement()
         last = max(*settlement.instants(latest), *settlement.trace_instants(latest))
         settlement.calendar.instant_after(last, settlement.alternative_days)
+
+
+def _must_be_payable(made: RefundDecision, remainder: Money) -> None:
+    """A policy grants what the provider takes. Raises :class:`InvalidRequest`: what nobody can
+    hold or order must not wait for approvals."""
+    if made.verdict is not RefundVerdict.APPROVE:
+        return
+    says = f"{made.policy} v{made.version}, rule {made.rule}, grants {made.amount}"
+    if made.amount <= Money.zero(made.amount.currency):
+        raise InvalidRequest("policy", says, "an amount above zero, or a refusal")
+    if not made.amount.is_in_steps and made.amount != remainder:
+        step = smallest_step(made.amount.currency)
+        raise InvalidRequest(
+            "policy", f"{says}, which the provider does not take", f"a multiple of {step}"
+        )
 
 
 def _without_dates(error: BeyondCalendar) -> InvalidRequest:

@@ -72,15 +72,13 @@ async def judges_before(
             raise InvalidRequest("text", "is empty", "what is new since the no")
         _check_time(closing, field, "appeal_until", now)
         await _check_first(reading, request, field, first.case_id, APPEAL_STEP)
+        await _must_carry_on(reading, request, first)
         judged = await _judged(reading, first.case_id)
         return judged | await _not_again(reading, first.case_id)
     if request.alternative_to is not None:
         field = "alternative_to"
         first, closing = await _ended(reading, request, field, request.alternative_to)
-        named = request.authorised_by.case_id if request.authorised_by else ""
-        if first.outcome in CAME_BACK and named != first.case_id:
-            # beside it, what that case granted would still be there to be given again
-            raise InvalidRequest("authorised_by", "does not name that case", first.case_id)
+        await _must_carry_on(reading, request, first)
         offered = closing.body.get("alternatives") or ()
         if request.alternative not in offered:
             allowed = ", ".join(offered) or "nothing"
@@ -90,6 +88,18 @@ async def judges_before(
         await _check_first(reading, request, field, first.case_id, ALTERNATIVE_STEP)
         return await _not_again(reading, first.case_id)
     return frozenset()
+
+
+async def _must_carry_on(reading: Reading, request: RefundRequest, first: CaseRow) -> None:
+    """What goes on from a case carries out the decision that is still to be carried out there:
+    beside it, what was granted once would still be there to be given again."""
+    granting = first.case_id
+    if first.outcome not in CAME_BACK:
+        opened = await reading.event(first.case_id, "open")
+        granting = ((opened.body.get("authorised_by") if opened else None) or {}).get("case_id", "")
+    named = request.authorised_by.case_id if request.authorised_by else ""
+    if granting and named != granting:
+        raise InvalidRequest("authorised_by", "does not name that case", granting)
 
 
 async def _not_again(reading: Reading, case_id: str | None) -> frozenset[str]:

@@ -54,6 +54,7 @@ from domain.refunds import (
 from ledger import postings
 from ledger.books import Books
 from ledger.in_words import bank_letter, status_in_words
+from ledger.linked import begun_by
 from ledger.projection import CaseRow
 from ledger.reading import Reading
 from ledger.records import OUTSIDE
@@ -170,7 +171,7 @@ class Payments(PaymentActivities):
             return "charge_disputed"
         async with self._books.reading() as reading:
             remainder = await remainder_of(reading, charge, but_for=case.case_id)
-            if await _is_given_by_hand(reading, case, charge):
+            if await _is_listed_as_given(reading, case, charge):
                 return "given_otherwise"
             if await is_given_elsewhere(reading, case.case_id):
                 return "given_otherwise"
@@ -418,12 +419,19 @@ class Payments(PaymentActivities):
         return {**offered, "goes_on": agreed}
 
 
-async def _is_given_by_hand(reading: Reading, case: CaseRow, charge: ChargeFacts) -> bool:
-    """Whether a refund stands in the name of a case that is to give credit: a refund case would
-    have taken it for its own order."""
-    named = [refund for refund in charge.alive_refunds if refund.case_id == case.case_id]
+async def _is_listed_as_given(reading: Reading, case: CaseRow, charge: ChargeFacts) -> bool:
+    """Whether a refund that no case ordered stands in the name of this one, which would have taken
+    it for its own order were it not to give credit, or in the name of one that it goes on from,
+    where the books have not heard of it yet."""
+    before = await begun_by(reading, case.case_id)
+    named = [refund for refund in charge.alive_refunds if refund.case_id in before]
     orders = await reading.orders_on(charge.id) if named else {}
-    return any(refund.id not in orders.values() for refund in named)
+    for refund in named:
+        booking = f"link:{case_id_for(CaseKind.EXCEPTION, refund.id)}"
+        is_known = refund.case_id != case.case_id and await reading.event(refund.case_id, booking)
+        if refund.id not in orders.values() and not is_known:
+            return True
+    return False
 
 
 async def _reject(tx: BookTransaction, case: CaseRow, order: SendInput, code: str) -> SendResult:

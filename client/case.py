@@ -33,7 +33,6 @@ from domain.linked import (
     APPEAL_STEP,
     alternative_request,
     appeal_request,
-    case_id_of,
     why_no_other_way,
 )
 from domain.messages import (
@@ -383,6 +382,8 @@ class CaseHandle:
     async def _in_time(
         self, attempt: Attempt, closing: CaseEvent, until: str, request: RefundRequest
     ) -> None:
+        if await self.client.was_asked(request):
+            return  # said again: it may be that nobody heard the first answer
         last = closing.body.get(until)
         if last is None:
             message = f"the end as {closing.body['outcome']} is final"
@@ -393,8 +394,6 @@ class CaseHandle:
             other = await way_taken(reading, self.case_id)
         if linked is not None:
             goes_on_as = linked.body["case_id"]
-            if goes_on_as == case_id_of(request) and await self.client.was_asked(request):
-                return  # said again: it may be that nobody heard the first answer
             message = f"it goes on as {goes_on_as} since {linked.occurred_at:%Y-%m-%d %H:%M} UTC"
             await attempt.refuse(RefusalCode.ALREADY_DECIDED, message)
         if other is not None:

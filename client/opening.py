@@ -117,15 +117,15 @@ class Client:
     ) -> CaseHandle:
         """As :meth:`open_refund`, for a request that was checked; ``text`` in the clear."""
         case_id = case_id_of(request)
-        is_new = await self._register(case_id, request)
+        registered = await self._register(case_id, request)
         handle = CaseHandle(self, case_id)
-        row = None if is_new else await handle.row()
+        row = None if registered.is_new else await handle.row()
         if row is not None and row.outcome is not None:
             return handle  # Temporal may have forgotten it; the books have not
         if request.text:
             sealed = await self.keyring.seal(request.customer, request.text)
             request = request.model_copy(update={"text": sealed})
-        await self._start(request, start_delay)
+        await self._start(request, start_delay, asked_at=registered.created_at)
         return handle
 
     async def reopen(self, case_id: str) -> bool:
@@ -236,16 +236,17 @@ class Client:
         request: RefundRequest,
         start_delay: timedelta | None = None,
         *,
+        asked_at: datetime | None = None,
         desk: Desk = Desk.BILLING,
         conflict: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.USE_EXISTING,
     ) -> bool:
         """Start a case that has no end in the books, whatever became of a run that they have
-        never heard of."""
+        never heard of. ``asked_at`` is when it was first asked for, now unless told."""
         case = RefundCaseInput(
             case_id=case_id_of(request),
             request=request,
             attempt_seconds=self._attempt_seconds,
-            asked_at=_now() + (start_delay or timedelta(0)),
+            asked_at=(asked_at or _now()) + (start_delay or timedelta(0)),
         )
         return await start_case(
             self.temporal,
@@ -268,8 +269,9 @@ class Client:
         # The text goes into the hash by a keyed digest, so that the row tells nothing of it.
         return request.body_hash(self.keyring.lookup_hash(request.text) if request.text else "")
 
-    async def _register(self, case_id: str, request: RefundRequest) -> bool:
-        """Whether the request is new. Raises :class:`Refused` when its id stands for another."""
+    async def _register(self, case_id: str, request: RefundRequest) -> RegisteredRequest:
+        """The request as it is known, new or not. Raises :class:`Refused` when its id stands for
+        another."""
         body_hash = self._body_hash(request)
         async with self.books.transaction() as tx:
             registered = await _registered(tx, request, body_hash)
@@ -285,11 +287,11 @@ class Client:
                 request.requested_by, refused.code, refused.message, request.request_id, case_id
             )
             raise refused
-        return registered.is_new
+        return registered
 
     async def _register_anew(
         self, case_id: str, request: RefundRequest, body_hash: str, since: datetime
-    ) -> bool:
+    ) -> RegisteredRequest:
         """Take the place of a request that came to nothing: its caller cannot choose another id.
 
         Whoever registered it a moment ago may still be starting it.
@@ -303,8 +305,7 @@ class Client:
             raise Refused(code, message)
         async with self.books.transaction() as tx:
             await tx.forget_request(request.request_id)
-            await _registered(tx, request, body_hash)
-        return True
+            return await _registered(tx, request, body_hash)
 
     async def _record_invalid(self, fields: Mapping[str, Any], invalid: InvalidRequest) -> None:
         try:

@@ -58,7 +58,7 @@ def appeal_request(
 ) -> RefundRequest:
     """The same again, asked of somebody else, with what is new about it in ``text`` (sealed).
 
-    ``facts`` are those of the first decision.
+    ``facts`` are those of the first decision. What carried out another case's decision still does.
     """
     return request_of(opened).model_copy(
         update={
@@ -66,7 +66,6 @@ def appeal_request(
             "requested_by": by,
             "text": text,
             "attributes": attributes_in(facts),
-            "authorised_by": None,
             "alternative_to": None,
             "alternative": None,
             "appeal_of": opened.case_id,
@@ -84,7 +83,7 @@ def alternative_request(
     """What could not be paid as it was asked, paid by ``way``, to which the customer agreed.
 
     ``authority`` is the decision whose money came back; None after a refusal, where the policy
-    decides anew.
+    decides anew, on the decision that was to be carried out if there was one.
     """
     asked = request_of(opened)
     return asked.model_copy(
@@ -96,7 +95,7 @@ def alternative_request(
             # what came back: all that is left of it when the engine decides
             "amount_minor": asked.amount_minor if authority is None else None,
             "consents_to_credit": asked.consents_to_credit or way is RefundMethod.ACCOUNT_CREDIT,
-            "authorised_by": authority,
+            "authorised_by": authority or asked.authorised_by,
             "appeal_of": None,
             "alternative_to": opened.case_id,
             "alternative": way,

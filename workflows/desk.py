@@ -8,6 +8,7 @@ that of any number who press at the same moment one is recorded and the others a
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -42,6 +43,13 @@ def refuse(code: RefusalCode, message: str) -> ApplicationError:
     return ApplicationError(message, type=code.value, non_retryable=True)
 
 
+KEPT_FOR_ANSWERS = 100
+"""Whoever is asked for something is heard, however much was said before."""
+
+MOST_IN_VAIN = 50
+"""Of one person's clicks to decide that came to nothing: each takes of the same room."""
+
+
 class CaseDesk:
     """Base of the four cases: messages ``approve``, ``decline``, ``withdraw``, ``contact``,
     ``evidence``, ``transfer``, ``assign``, ``delegate``, the signal ``provider_news`` and the
@@ -68,6 +76,7 @@ class CaseDesk:
         self.answered = 0
         self.taking = 0
         self.spoken = 0
+        self.in_vain: Counter[str] = Counter()
         self.acting = False
         self.news = 0
 
@@ -207,6 +216,7 @@ class CaseDesk:
     @withdraw.validator
     def _may_withdraw(self, given: Judgement) -> None:
         self._check_not_ended()
+        self._check_patience(given.signed.actor)
         if self.acting:
             raise refuse(RefusalCode.TOO_LATE, "the money has been ordered already")
         if not (self.waiting or self.asking):
@@ -228,7 +238,7 @@ class CaseDesk:
             self.ending_claimed_by = ""
 
     async def _record(self, action: Action, slot: ApprovalSlot | None, given: Judgement) -> Answer:
-        return await steps.record_verdict(
+        answer = await steps.record_verdict(
             self.case,
             RecordVerdictInput(
                 case_id=self.case.case_id,
@@ -239,6 +249,9 @@ class CaseDesk:
                 now=workflow.now(),
             ),
         )
+        if not answer.recorded:
+            self.in_vain[given.signed.actor.id] += 1
+        return answer
 
     # -- judging without waiting -----------------------------------------------------
 
@@ -270,6 +283,7 @@ class CaseDesk:
     def _check_slot(self, slot_id: str, digest: str, person: Actor) -> ApprovalSlot:
         """The slot, once ``person`` may decide on it now."""
         self._check_not_ended()
+        self._check_patience(person)
         if not self.waiting:
             raise refuse(RefusalCode.NOT_WAITING, "the case waits for no approval")
         slot = self._slot(slot_id)
@@ -287,6 +301,11 @@ class CaseDesk:
         if refusal is not None:
             raise refuse(*refusal)
         return slot
+
+    def _check_patience(self, person: Actor) -> None:
+        if self.in_vain[person.id] >= MOST_IN_VAIN:
+            message = f"{person.id} was refused here {MOST_IN_VAIN} times; others may still decide"
+            raise refuse(RefusalCode.OVER_LIMIT, message)
 
     def _decided(self) -> list[str]:
         return [*self.filled.values(), *self.claimed.values()]
@@ -336,7 +355,7 @@ class CaseDesk:
 
     @evidence.validator
     def _may_prove(self, given: Evidence) -> None:
-        self._check_room()
+        self._check_room(MOST_MESSAGES + KEPT_FOR_ANSWERS if self.asking else MOST_MESSAGES)
 
     @transfer.validator
     def _may_transfer(self, given: Transfer) -> None:
@@ -346,14 +365,15 @@ class CaseDesk:
     def _may_assign(self, given: Assignment) -> None:
         self._check_room()
 
-    def _check_room(self) -> None:
-        if self.spoken >= MOST_MESSAGES:
+    def _check_room(self, most: int = MOST_MESSAGES) -> None:
+        if self.spoken >= most:
             message = f"a case takes {MOST_MESSAGES} messages; it can still be decided on"
             raise refuse(RefusalCode.OVER_LIMIT, message)
 
     @workflow.update
     async def delegate(self, given: Delegation) -> Answer:
         """Hand an open slot to a person who may fill it."""
+        self.spoken += 1
         slot = self._slot(given.slot)
         self.handing[slot.id] = given.signed.actor.id
         try:
@@ -367,6 +387,7 @@ class CaseDesk:
 
     @delegate.validator
     def _may_delegate(self, given: Delegation) -> None:
+        self._check_room()
         by = given.signed.actor
         slot = self._check_slot(given.slot, given.digest, by)
         refusal = slot.why_may_not_delegate(by, given.to, workflow.now(), self._decided())

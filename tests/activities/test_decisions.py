@@ -96,3 +96,48 @@ async def test_an_amount_that_the_provider_would_not_take_is_refused_before_anyb
     field, _, allowed = refused.value.details
     assert field == "amount_minor"
     assert allowed.startswith("a multiple of 10, or all that is left")
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (
+            {"amount_minor": 190, "currency": "kwd"},
+            "shares v1, rule SHARE, grants 0.000 KWD; allowed: an amount above zero, or a refusal",
+        ),
+        (
+            {"amount_minor": 19, "currency": "usd"},
+            "shares v1, rule SHARE, grants 0.00 USD; allowed: an amount above zero, or a refusal",
+        ),
+        (
+            {"amount_minor": 5_120, "currency": "kwd", "reason": "courtesy"},
+            "shares v1, rule ODD, grants 5.125 KWD, which the provider does not take; "
+            "allowed: a multiple of 10",
+        ),
+    ],
+)
+async def test_what_a_policy_grants_and_nobody_could_pay_is_refused_and_names_its_rule(
+    office: Office, asked: dict[str, Any], says: str
+) -> None:
+    place = await office.a_charge(currency=asked["currency"], amount=50_000)
+    with pytest.raises(ApplicationError) as refused:
+        await office.decided(place, policy="shares", **asked)
+    assert refused.value.details[0] == "policy"
+    assert says in refused.value.message
+    assert refused.value.non_retryable
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted"),
+    [
+        ({"amount_minor": 200, "currency": "kwd"}, 10),
+        ({"amount_minor": 20, "currency": "usd"}, 1),
+        ({"amount_minor": 5_120, "currency": "usd", "reason": "courtesy"}, 5_125),
+    ],
+)
+async def test_the_least_that_can_be_paid_is_granted(
+    office: Office, asked: dict[str, Any], granted: int
+) -> None:
+    place = await office.a_charge(currency=asked["currency"], amount=50_000)
+    made = (await office.decided(place, policy="shares", **asked)).made
+    assert made.amount.amount_minor == granted

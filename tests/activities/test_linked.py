@@ -15,12 +15,19 @@ from domain.canonical import parse_instant
 from domain.cases import CaseKind, EventKind, Outcome, case_id_for
 from domain.decisions import RefundMethod, RefundVerdict
 from domain.errors import InvalidRequest
-from domain.linked import ALTERNATIVE_REFUSED, OUTSIDE_REFUND, alternative_id
-from domain.refunds import DecideInput, LinkInput, RefundRequest
+from domain.linked import (
+    ALTERNATIVE_REFUSED,
+    OUTSIDE_REFUND,
+    alternative_id,
+    alternative_request,
+    appeal_request,
+    case_id_of,
+)
+from domain.refunds import DecideInput, LinkInput, RefundReason, RefundRequest
 from ledger.linked import begun_by, given_outside, way_taken, went_before
 from tests.activities.office import MONDAY, Case, Office
 from tests.ledger.builders import approval, decision, event, opened, opened_body
-from tests.workflows.builders import AGENT, FINANCE, LEAD, MEDIUM, SERVICE, a_request
+from tests.workflows.builders import AGENT, FINANCE, LEAD, MEDIUM, SERVICE, SMALL, a_request
 
 TICK = timedelta(microseconds=1)
 NOBODY = f"refund-{'a' * 26}"
@@ -226,6 +233,54 @@ async def test_whoever_judged_what_was_appealed_judges_no_way_that_follows_it(
     found = await judges(office, asked)
     assert LEAD.id in found
     assert FINANCE.id not in found, "who said yes to the appeal said no to nobody"
+
+
+async def refused_linked(office: Office) -> tuple[Case, Case]:
+    """A case whose money came back, and a refusal of the one by which it was to go out again."""
+    place = await office.a_charge(refund_behaviour="stuck")
+    first = await office.decided(place, policy="generous", amount_minor=SMALL)
+    await office.judge(first, by=FINANCE)
+    await office.send(first)
+    await office.refund_is(first, status="failed")
+    await office.look(first)
+    second = await went_on(
+        office, first, reason="unused_period", alternative_to=first.id,
+        alternative=RefundMethod.ORIGINAL, authorised_by=await office.authority(first),
+    )  # fmt: skip
+    assert (await office.row(second)).outcome is Outcome.REFUSED
+    return first, second
+
+
+async def test_what_goes_on_from_a_refused_way_to_pay_must_carry_out_what_was_granted(
+    office: Office,
+) -> None:
+    first, second = await refused_linked(office)
+    begun = await office.event(second, "open")
+    for asked in (
+        appeal_request(begun, {}, LEAD, "sealed news"),
+        alternative_request(begun, {}, LEAD, RefundMethod.ORIGINAL, None),
+    ):
+        assert asked.authorised_by == await office.authority(first)
+        without = asked.model_copy(update={"authorised_by": None})
+        await no(office, without, "authorised_by", "does not name that case", first.id)
+
+
+async def test_the_appeal_of_a_refused_way_to_pay_gives_what_was_granted_and_once(
+    office: Office,
+) -> None:
+    first, second = await refused_linked(office)
+    begun = await office.event(second, "open")
+    asked = appeal_request(begun, {}, LEAD, "sealed news").model_copy(
+        update={"reason": RefundReason.OTHER, "amount_minor": None}
+    )
+    asked_of = DecideInput(case_id=case_id_of(asked), request=asked, now=MONDAY)
+    made = await office.act(office.decisions.decide_refund, asked_of)
+    assert made.amount.amount_minor == SMALL, "not all that is left of the charge"
+    with pytest.raises(ApplicationError, match="no such amount left"):
+        await office.decided(
+            {"customer": first.customer, "charge": first.charge},
+            amount_minor=1, authorised_by=await office.authority(first),
+        )  # fmt: skip
 
 
 async def test_only_a_no_is_appealed(office: Office) -> None:

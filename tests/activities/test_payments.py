@@ -190,6 +190,47 @@ async def test_credit_is_not_given_beside_a_refund_that_a_hand_made_in_the_name_
     assert (await verify(office.books)).is_clean
 
 
+@pytest.mark.parametrize("is_alive", [True, False])
+async def test_nothing_goes_beside_what_a_hand_gave_for_an_earlier_case_and_no_event_told_of(
+    office: Office, is_alive: bool
+) -> None:
+    case = await office.decided(policy="generous", reason="courtesy", amount_minor=SMALL)
+    place = {"customer": case.customer, "charge": case.charge}
+    way = {"alternative_to": case.id, "alternative": RefundMethod.ACCOUNT_CREDIT}
+    credit = await office.decided(
+        place, policy="generous", reason="courtesy", amount_minor=SMALL, **way
+    )
+    given = await office.refund_by_hand(case, SMALL, in_its_name=True)
+    if not is_alive:
+        await office.control(f"refunds/{given}", {"status": "failed"})
+    sent = await office.send(credit)
+    assert sent.reason == ("given_otherwise" if is_alive else "")
+    assert await office.effects(credit) == (not is_alive)
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+async def test_the_rest_of_what_came_back_goes_only_once_what_a_hand_gave_of_it_is_booked(
+    office: Office, is_heard: bool
+) -> None:
+    case = await settling(office, **await office.a_charge(refund_behaviour="stuck"))
+    await office.refund_is(case, status="failed")
+    assert (await office.look(case)).outcome is Outcome.FAILED_AT_BANK
+    given = await office.refund_by_hand(case, 700, in_its_name=True)
+    if is_heard:
+        await office.heard_of(case.id, given)
+        assert await office.hear_from_outside() == 1
+    rest = await office.decided(
+        {"customer": case.customer, "charge": case.charge},
+        amount_minor=case.made.amount.amount_minor - 700,
+        authorised_by=await office.authority(case),
+    )
+    sent = await office.send(rest)
+    assert (sent.status, sent.reason) == (
+        (SendStatus.ACCEPTED, "") if is_heard else (SendStatus.REFUSED, "given_otherwise")
+    )
+    assert await office.effects(rest) == is_heard
+
+
 @pytest.mark.parametrize("credit", [False, True], ids=["refund", "credit"])
 async def test_past_the_end_of_its_calendar_nothing_is_ordered_that_could_not_be_booked(
     office: Office, credit: bool

@@ -132,6 +132,22 @@ def test_a_currency_that_lost_its_decimals_is_counted_and_said_as_the_provider_d
     ("currency", "step"),
     [("usd", 1), ("jpy", 1), ("kwd", 10), ("tnd", 10), ("isk", 100), ("ugx", 100)],
 )
+def test_a_part_is_rounded_to_a_minor_unit_or_to_what_the_provider_takes(
+    currency: str, step: int
+) -> None:
+    amount = Money(amount_minor=7 * step, currency=currency)
+    exact = amount.times_ratio(1, 2, Rounding.DOWN)
+    assert exact.amount_minor == 7 * step // 2
+    in_steps = amount.times_ratio(1, 2, Rounding.DOWN, in_steps=True)
+    assert in_steps.amount_minor == 3 * step
+    up = amount.times_ratio(1, 2, Rounding.UP, in_steps=True)
+    assert up.amount_minor == 4 * step
+
+
+@pytest.mark.parametrize(
+    ("currency", "step"),
+    [("usd", 1), ("jpy", 1), ("kwd", 10), ("tnd", 10), ("isk", 100), ("ugx", 100)],
+)
 def test_amounts_go_in_the_steps_that_the_provider_takes(currency: str, step: int) -> None:
     assert smallest_step(currency) == step
     amounts = [Money(amount_minor=n, currency=currency) for n in range(1, 301)]

@@ -34,7 +34,7 @@ from tests.workflows.builders import (
 )
 from tests.workflows.world import Case, World, person
 from workflows.connection import CASE_DESK
-from workflows.desk import MOST_MESSAGES
+from workflows.desk import MOST_IN_VAIN, MOST_MESSAGES
 
 TWO_SLOTS = 60_000
 MINUTE = timedelta(minutes=1)
@@ -233,6 +233,19 @@ async def test_a_case_that_took_all_the_messages_it_takes_can_still_be_decided_o
         with pytest.raises(Refused, match="it can still be decided on") as refused:
             await one_more
         assert refused.value.code == RefusalCode.OVER_LIMIT
+    assert (await case.handle.approve(LEAD)).recorded
+    await world.until(case, Status.SETTLING)
+
+
+async def test_who_is_refused_again_and_again_leaves_room_for_who_may_decide(world: World) -> None:
+    case = await world.open_decided(amount_minor=10_001)
+    small_budget = person(AGENT, unique("agent-"))
+    for number in range(MOST_IN_VAIN + 1):
+        with pytest.raises(Refused) as refused:
+            await case.handle.approve(small_budget)
+        assert refused.value.code == RefusalCode.OVER_LIMIT
+        is_last = number == MOST_IN_VAIN
+        assert ("was refused here 50 times" in refused.value.message) is is_last
     assert (await case.handle.approve(LEAD)).recorded
     await world.until(case, Status.SETTLING)
 

@@ -292,6 +292,34 @@ async def test_an_appeal_comes_in_time_or_is_told_when_it_was_over(
     assert f"{until:%Y-%m-%d %H:%M}" in no.value.message
 
 
+async def test_an_appeal_that_was_asked_for_in_time_is_heard_though_it_is_said_again_later(
+    world: World, cut_off: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = await refused_case(world)
+    with pytest.raises(Unreachable):
+        await cut_off.case(case.id).appeal(CUSTOMER, NEWS)
+    until = parse_instant((await closing(world, case)).body["appeal_until"])
+    monkeypatch.setattr(client_case, "_now", lambda: until + timedelta(seconds=1))
+    monkeypatch.setattr(client_opening, "_now", lambda: until + timedelta(seconds=1))
+    with pytest.raises(Refused) as no:
+        await case.handle.appeal(SERVICE, NEWS)
+    assert no.value.code == RefusalCode.TOO_LATE
+    again = await case.handle.appeal(CUSTOMER, NEWS)
+    assert (await again.decided()).status is Status.AWAITING_APPROVAL
+    given = (await workflow_input(again)).asked_at
+    assert given is not None
+    assert given < until, "when it was asked for first"
+
+
+async def workflow_input(handle: CaseHandle) -> RefundCaseInput:
+    history = await handle.workflow.fetch_history()
+    payloads = history.events[0].workflow_execution_started_event_attributes.input.payloads
+    converter = handle.client.temporal.data_converter
+    (found,) = await converter.decode(payloads, [RefundCaseInput])
+    assert isinstance(found, RefundCaseInput)
+    return found
+
+
 async def test_the_engine_judges_an_appeal_whoever_asks(world: World) -> None:
     case = await refused_case(world)
     running = await opened(world)
