@@ -16,7 +16,6 @@ from temporalio import activity
 
 from activities.contract import OPEN_LINKED_CASE, LinkedActivities
 from activities.records import case_event, existing_case
-from domain.actors import ENGINE
 from domain.canonical import parse_instant
 from domain.cases import A_NO, CAME_BACK, CaseEvent, CaseKind, EventKind
 from domain.errors import InvalidRequest
@@ -98,8 +97,10 @@ async def _must_carry_on(reading: Reading, request: RefundRequest, first: CaseRo
         opened = await reading.event(first.case_id, "open")
         granting = ((opened.body.get("authorised_by") if opened else None) or {}).get("case_id", "")
     named = request.authorised_by.case_id if request.authorised_by else ""
-    if granting and named != granting:
-        raise InvalidRequest("authorised_by", "does not name that case", granting)
+    if named != granting:
+        raise InvalidRequest(
+            "authorised_by", "is not what is carried out there", granting or "none"
+        )
 
 
 async def _not_again(reading: Reading, case_id: str | None) -> frozenset[str]:
@@ -115,10 +116,8 @@ async def _not_again(reading: Reading, case_id: str | None) -> frozenset[str]:
 
 
 async def _judged(reading: Reading, case_id: str) -> frozenset[str]:
-    """Who said yes or no in a case, or ended it."""
-    closing = await reading.event(case_id, "close")
-    persons = {row.actor.id for row in await reading.approvals(case_id)}
-    return frozenset(persons | ({closing.actor.id} if closing else set())) - {ENGINE.id}
+    """Who said yes or no in a case."""
+    return frozenset(row.actor.id for row in await reading.approvals(case_id))
 
 
 async def _ended(

@@ -423,15 +423,21 @@ async def _is_listed_as_given(reading: Reading, case: CaseRow, charge: ChargeFac
     """Whether a refund that no case ordered stands in the name of this one, which would have taken
     it for its own order were it not to give credit, or in the name of one that it goes on from,
     where the books have not heard of it yet."""
+    ordered = (await reading.orders_on(charge.id)).values()
     before = await begun_by(reading, case.case_id)
-    named = [refund for refund in charge.alive_refunds if refund.case_id in before]
-    orders = await reading.orders_on(charge.id) if named else {}
-    for refund in named:
-        booking = f"link:{case_id_for(CaseKind.EXCEPTION, refund.id)}"
-        is_known = refund.case_id != case.case_id and await reading.event(refund.case_id, booking)
-        if refund.id not in orders.values() and not is_known:
-            return True
-    return False
+    unheard_of = [
+        refund.id
+        for refund in charge.alive_refunds
+        if refund.case_id in before
+        and refund.id not in ordered
+        and await reading.event(refund.case_id, _booking_of(refund)) is None
+    ]
+    return bool(unheard_of)
+
+
+def _booking_of(refund: ProviderRefund) -> str:
+    """The step by which a case names the exception that a refund is booked by."""
+    return f"link:{case_id_for(CaseKind.EXCEPTION, refund.id)}"
 
 
 async def _reject(tx: BookTransaction, case: CaseRow, order: SendInput, code: str) -> SendResult:

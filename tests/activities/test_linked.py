@@ -206,7 +206,7 @@ async def test_whoever_asked_before_an_appeal_decides_no_way_that_follows_it(
     await office.refund_is(second, status="failed")
     await office.look(second)
     asked = credit(second, alternative=RefundMethod.ORIGINAL)
-    said = ("authorised_by", "does not name that case", second.id)
+    said = ("authorised_by", "is not what is carried out there", second.id)
     await no(office, asked, *said)
     authority = await office.authority(second)
     of_another = authority.model_copy(update={"case_id": first.id})
@@ -262,7 +262,10 @@ async def test_what_goes_on_from_a_refused_way_to_pay_must_carry_out_what_was_gr
     ):
         assert asked.authorised_by == await office.authority(first)
         without = asked.model_copy(update={"authorised_by": None})
-        await no(office, without, "authorised_by", "does not name that case", first.id)
+        await no(office, without, "authorised_by", "is not what is carried out there", first.id)
+    plain = await refused(office)
+    strange = appeal(plain, authorised_by=await office.authority(first))
+    await no(office, strange, "authorised_by", "is not what is carried out there", "none")
 
 
 async def test_the_appeal_of_a_refused_way_to_pay_gives_what_was_granted_and_once(

@@ -208,6 +208,20 @@ async def test_nothing_goes_beside_what_a_hand_gave_for_an_earlier_case_and_no_e
     assert await office.effects(credit) == (not is_alive)
 
 
+async def test_what_another_case_ordered_stops_nothing_whatever_name_it_bears(
+    office: Office,
+) -> None:
+    asked: dict[str, Any] = {"policy": "generous", "reason": "courtesy", "amount_minor": SMALL}
+    case = await office.decided(**asked)
+    place = {"customer": case.customer, "charge": case.charge}
+    other = await office.decided(place, amount_minor=SMALL)
+    await office.send(other)
+    await office.rename((await office.row(other)).provider_id, case.id)
+    way = {"alternative_to": case.id, "alternative": RefundMethod.ACCOUNT_CREDIT}
+    credit = await office.decided(place, **asked, **way)
+    assert (await office.send(credit)).outcome is Outcome.CREDITED
+
+
 @pytest.mark.parametrize("is_heard", [True, False])
 async def test_the_rest_of_what_came_back_goes_only_once_what_a_hand_gave_of_it_is_booked(
     office: Office, is_heard: bool

@@ -109,7 +109,7 @@ _EQUIVALENT = {
         "at.astimezone(zone).replace(tzinfo=None) <= wanted",
     ),
     "no case has no id, and none is in the books under it": (
-        "activities/linked.py _askers: case_id and (opened := (await reading.event(case_id, "
+        "activities/linked.py _not_again: case_id and (opened := (await reading.event(case_id, "
         "'open'))) -> (opened := (await reading.event(case_id, 'open')))",
     ),
     "on SQLite one transaction writes at a time": (
