@@ -325,7 +325,7 @@ class Machine:
     def _end_orphans(self) -> None:
         """Processes of a `dev` that was killed still run: end those that are certainly ours."""
         for child in self._state().get("processes", []):
-            if _command_of(child["pid"]) == child["command"]:
+            if command_of(child["pid"]) == child["command"]:
                 for ending in (signal.SIGTERM, signal.SIGKILL):
                     if _is_gone_after(ending, child["pid"], child["command"]):
                         break
@@ -412,13 +412,13 @@ def _new_keys() -> dict[str, str]:
 def _is_gone_after(ending: signal.Signals, pid: int, command: str) -> bool:
     os.kill(pid, ending)
     for _ in range(100):
-        if _command_of(pid) != command:
+        if command_of(pid) != command:
             return True
         sleep(0.1)
     return False
 
 
-def _command_of(pid: int) -> str:
+def command_of(pid: int) -> str:
     """The command line of a process; empty when there is none (also for one that has ended and
     waits for its parent to notice)."""
     try:

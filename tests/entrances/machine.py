@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from settings import ROOT
+from simulation.machine import command_of
 
 UP_SECONDS = 180
 
@@ -139,8 +140,6 @@ class Dev:
 
 
 def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Whether the process runs: one that has ended may keep its number for seconds, until
+    whoever took it over notices."""
+    return command_of(pid) != ""
