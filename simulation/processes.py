@@ -28,12 +28,17 @@ PORT_TAKEN = "address already in use"
 TAIL_BYTES = 4000
 BEFORE_PANIC = 1500
 
+IS_SHARED = sys.platform == "linux"
+"""Two sockets may have one address while none listens. Elsewhere (macOS) the second is turned away,
+``SO_REUSEADDR`` or not: a port that were held there would be held from its own server too."""
+
 
 class HeldPort:
     """``preferred`` when nobody listens on it, else a port that the system gives.
 
     As long as this object lives the system gives the port to nobody else; a server that names
-    it (with ``SO_REUSEADDR``, as servers do) may listen there, end, and listen again. Raises
+    it (with ``SO_REUSEADDR``, as servers do) may listen there, end, and listen again. Where the
+    system allows no such thing (``IS_SHARED``) it is chosen and not held. Raises
     :class:`Unreachable` when none is free.
     """
 
@@ -46,7 +51,8 @@ class HeldPort:
                 except OSError:
                     continue
                 self.number = int(holding.getsockname()[1])
-                weakref.finalize(self, os.close, holding.detach())
+                if IS_SHARED:
+                    weakref.finalize(self, os.close, holding.detach())
                 return
         raise Unreachable(f"no port is free on {LOOPBACK}")
 

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from simulation import processes
 from simulation.processes import LOOPBACK, HeldPort
 
 
@@ -42,6 +43,7 @@ def test_a_port_on_which_somebody_listens_is_not_taken_and_one_that_is_left_may_
     assert HeldPort(number).number == number
 
 
+@pytest.mark.skipif(not processes.IS_SHARED, reason="ports are chosen here, and not held")
 def test_the_system_gives_a_held_port_to_nobody_else() -> None:
     held = [HeldPort() for _ in range(300)]
     ours = {each.number for each in held}
@@ -51,3 +53,12 @@ def test_the_system_gives_a_held_port_to_nobody_else() -> None:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             other.bind((LOOPBACK, 0))
             assert other.getsockname()[1] not in ours
+
+
+def test_where_two_sockets_cannot_share_a_port_it_is_left_to_its_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "IS_SHARED", False)
+    chosen = HeldPort()
+    with socket.socket() as server:  # without SO_REUSEADDR, as if the system knew no such thing
+        server.bind((LOOPBACK, chosen.number))
