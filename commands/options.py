@@ -21,7 +21,7 @@ def known_zone(zone: str) -> str:
 
 def known_form(person: str) -> str:
     """What is not of the form may be a name or an address, and is not repeated."""
-    if not re.fullmatch(PERSON, person) or person.endswith("\n"):
+    if not re.fullmatch(PERSON, person):
         raise typer.BadParameter("is no id of a person: 1 to 64 letters, digits and . _ : -")
     return person
 
@@ -29,7 +29,7 @@ def known_form(person: str) -> str:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 CaseId = Annotated[str, typer.Argument(help="The case id, or enough of its beginning to name one.")]
 By = Annotated[
-    str, typer.Option("--by", callback=known_form, help="Who decides: an id such as [b]ana[/b].")
+    str, typer.Option("--by", callback=known_form, help="Who you are: an id such as [b]ana[/b].")
 ]
 As = Annotated[Role, typer.Option("--as", help="In which role.")]
 Note = Annotated[str, typer.Option(help="A note; kept encrypted under the customer's key.")]

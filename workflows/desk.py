@@ -37,17 +37,16 @@ MOST_MESSAGES = 500
 """Of those that decide nothing. Temporal takes 2,000 updates of a run and no more, and whoever may
 decide on a case must always find room; a replay of so many takes a few seconds."""
 
-
-def refuse(code: RefusalCode, message: str) -> ApplicationError:
-    """A refusal as callers receive it: its type is the code, its text is for people."""
-    return ApplicationError(message, type=code.value, non_retryable=True)
-
-
 KEPT_FOR_ANSWERS = 100
 """Whoever is asked for something is heard, however much was said before."""
 
 MOST_IN_VAIN = 50
 """Of one person's clicks to decide that came to nothing: each takes of the same room."""
+
+
+def refuse(code: RefusalCode, message: str) -> ApplicationError:
+    """A refusal as callers receive it: its type is the code, its text is for people."""
+    return ApplicationError(message, type=code.value, non_retryable=True)
 
 
 class CaseDesk:
