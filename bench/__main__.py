@@ -8,6 +8,7 @@ import os
 import platform
 import statistics
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def report(
     latency: Latency,
     ways: list[paths.Path],
     waited: list[Waiting],
-    recovered: Recovery,
+    recovered: Sequence[Recovery],
     lived: seeds.Lives,
 ) -> str:
     """The whole report as Markdown."""
@@ -139,6 +140,7 @@ async def main() -> None:
     parser.add_argument("--beside", type=int, default=5_000, help="facts for all engines")
     parser.add_argument("--two-versions", type=int, default=1_000_000, help="cases for both")
     parser.add_argument("--waiting", type=int, default=10_000, help="open cases on timers")
+    parser.add_argument("--kills", type=int, default=9, help="of Temporal's server")
     parser.add_argument("--lives", type=int, default=200, help="whole cases from seeds")
     parser.add_argument("--seed", type=int, default=20261201)
     parser.add_argument("--no-report", action="store_true", help="print only")
@@ -151,7 +153,7 @@ async def main() -> None:
     with console.status("ways through a refund"):
         ways = await paths.measure()
     with console.status("Temporal's server killed"):
-        recovered = await recovery.measure()
+        recovered = await recovery.measure(given.kills)
     with console.status(f"{given.waiting:,} cases that wait"):
         waited = await waiting.measure(given.waiting)
     with console.status("whole cases from seeds"):
